@@ -1,0 +1,55 @@
+"""The tokenizer of the built-in tiny language model: byte-level BPE, single digits, and fixed phrases.
+
+It is trained from the training text. Phrases that every example repeats (a question, an interval) become single
+vocabulary entries: the text stays what a large model would read and write, the tiny model only needs fewer tokens for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+SPECIAL = ("<pad>", "<s>", "</s>", "<soft>")
+
+
+def train_tokenizer(
+    texts: Iterable[str], *, vocab_size: int = 1024, phrases: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
+    """Train the tiny model's tokenizer.
+
+    Parameters
+    ----------
+    texts : training text.
+    vocab_size : entries learnt from the text, the 256 bytes and the special tokens included; phrases come on top.
+    phrases : texts that become one entry each, longest match first.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    unique = sorted(set(phrases), key=lambda p: (-len(p), p))
+    tokenizer.add_tokens([AddedToken(p, normalized=False, special=False) for p in unique])
+    return wrap(tokenizer)
+
+
+def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """A ``tokenizers`` object with the special tokens of the tiny model, as transformers expects it."""
+    pad, bos, eos, soft = SPECIAL
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=pad,
+        bos_token=bos,
+        eos_token=eos,
+        additional_special_tokens=[soft],
+        clean_up_tokenization_spaces=False,
+    )

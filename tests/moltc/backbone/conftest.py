@@ -1,0 +1,23 @@
+"""Fixtures of the backbone tests."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_models import TableTower, build
+
+from moltc.backbone.soft_prompt_lm import SoftPromptLM
+from moltc.backbone.tokenizer import train_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return train_tokenizer(["a prompt, then an answer: 0123456789 +-.", "yes no"], vocab_size=300)
+
+
+@pytest.fixture
+def soft_model(request, tokenizer) -> SoftPromptLM:
+    """A random model of the architecture named by the parameter, with a two-key table tower of 3 soft tokens."""
+    lm = build(request.param, tokenizer)
+    torch.manual_seed(1)
+    return SoftPromptLM(lm, TableTower({"drug": 10, "solvent": 10}, 3, lm.hidden_size)).eval()

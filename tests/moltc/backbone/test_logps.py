@@ -1,0 +1,94 @@
+"""The chunked operator equals log_softmax and gather, values and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from moltc.backbone.logps import HeadTransform, label_logps, module_label_logps
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 100], ids=["one-row", "uneven", "even", "all"])
+@pytest.mark.parametrize("transform", [HeadTransform(), HeadTransform(0.5, 3.0)], ids=["plain", "scaled-capped"])
+@pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
+def test_equals_log_softmax(chunk, transform, with_bias):
+    torch.manual_seed(0)
+    hidden = torch.randn(14, 8, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(30, 8, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(30, dtype=torch.float64, requires_grad=True) if with_bias else None
+    labels = torch.randint(30, (14,))
+    upstream = torch.randn(14, dtype=torch.float64)
+    leaves = [t for t in (hidden, weight, bias) if t is not None]
+
+    logits = transform(hidden @ weight.T + (0 if bias is None else bias))
+    expected = logits.log_softmax(-1)[torch.arange(14), labels]
+    expected_grads = torch.autograd.grad((expected * upstream).sum(), leaves)
+    actual = label_logps(hidden, weight, labels, bias=bias, transform=transform, chunk=chunk)
+    grads = torch.autograd.grad((actual * upstream).sum(), leaves)
+    torch.testing.assert_close(actual, expected)
+    for a, b in zip(grads, expected_grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_gradcheck():
+    torch.manual_seed(1)
+    hidden = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 5, 2, 2, 1])
+    assert torch.autograd.gradcheck(lambda h, w: label_logps(h, w, labels, chunk=2), (hidden, weight))
+
+
+def test_a_frozen_head_gets_no_gradient():
+    hidden = torch.randn(5, 4, requires_grad=True)
+    weight = torch.randn(6, 4)
+    label_logps(hidden, weight, torch.zeros(5, dtype=torch.long)).sum().backward()
+    assert hidden.grad is not None
+    assert weight.grad is None
+
+
+def test_nothing_to_score():
+    out = label_logps(torch.zeros(0, 4, requires_grad=True), torch.zeros(6, 4), torch.zeros(0, dtype=torch.long))
+    assert out.shape == (0,)
+    out.sum().backward()
+
+
+def test_bfloat16_keeps_float32_sums():
+    torch.manual_seed(2)
+    hidden, weight = torch.randn(9, 16).bfloat16(), torch.randn(50, 16).bfloat16()
+    labels = torch.randint(50, (9,))
+    out = label_logps(hidden, weight, labels, chunk=4)
+    assert out.dtype == torch.float32
+    expected = (hidden @ weight.T).float().log_softmax(-1)[torch.arange(9), labels]
+    torch.testing.assert_close(out, expected)
+
+
+def test_under_autocast():
+    torch.manual_seed(3)
+    hidden, weight = torch.randn(9, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
+    labels = torch.randint(50, (9,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = label_logps(hidden, weight, labels, chunk=4)
+    out.sum().backward()
+    assert hidden.grad.dtype == weight.grad.dtype == torch.float32
+    expected = (hidden @ weight.T).log_softmax(-1)[torch.arange(9), labels]
+    torch.testing.assert_close(out, expected, atol=0.1, rtol=0.05)
+
+
+@pytest.mark.parametrize("chunk", [2, 100])
+def test_a_head_that_is_more_than_linear(chunk):
+    torch.manual_seed(4)
+    head = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 20))
+    hidden, labels = torch.randn(7, 8, requires_grad=True), torch.randint(20, (7,))
+    expected = head(hidden).log_softmax(-1)[torch.arange(7), labels]
+    leaves = [hidden, *head.parameters()]
+    expected_grads = torch.autograd.grad(expected.square().sum(), leaves)
+    actual = module_label_logps(hidden, head, labels, chunk=chunk)
+    torch.testing.assert_close(actual, expected)
+    for a, b in zip(torch.autograd.grad(actual.square().sum(), leaves), expected_grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_chunk_of_zero_rows_is_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        label_logps(torch.zeros(1, 2), torch.zeros(3, 2), torch.zeros(1, dtype=torch.long), chunk=0)
