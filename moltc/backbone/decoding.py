@@ -106,6 +106,7 @@ def generate(
     *,
     max_new_tokens: int = 64,
     stop: Sequence[int] | None = None,
+    stop_count: int = 1,
 ) -> list[np.ndarray]:
     """Greedy continuation of each prompt.
 
@@ -113,7 +114,8 @@ def generate(
     ----------
     encoded : the towers' output for ``pack(trees).entities``.
     max_new_tokens : most tokens written per prompt.
-    stop : ids after which a prompt is finished; default the end token.
+    stop : ids after which a prompt is finished; default the end token, which always ends a prompt.
+    stop_count : how many of them must have been written.
 
     Returns
     -------
@@ -122,7 +124,9 @@ def generate(
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
     lm = model.language_model
-    stops = torch.tensor([lm.tokenizer.eos_token_id] if stop is None else list(stop), device=model.device)
+    end = lm.tokenizer.eos_token_id
+    stops = torch.tensor([end] if stop is None else list(stop), dtype=torch.long, device=model.device)
+    count = torch.zeros(len(trees), dtype=torch.long, device=model.device)
     session = open_session(model, trees, encoded)
     hidden = session.first()
     parent = torch.zeros(len(trees), 1, dtype=torch.long, device=model.device)
@@ -133,7 +137,8 @@ def generate(
         token = lm.logits(hidden).argmax(-1)
         written.append(token)
         length += ~done
-        done |= torch.isin(token, stops)
+        count += torch.isin(token, stops)
+        done |= (count >= stop_count) | (token == end)
         if bool(done.all()) or step + 1 == max_new_tokens:
             break
         hidden = session.step(token[:, None], parent)[:, 0]

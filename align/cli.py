@@ -1,0 +1,75 @@
+"""The ``align`` command. Libraries are imported by the command that needs them, so that help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it succeeded, 1 when some rows were refused, 2 when it could not start."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except (ValueError, OSError) as error:
+        print(f"align {arguments.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="align", description="Preference optimisation of language models.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    score = commands.add_parser(
+        "score",
+        help="log-probabilities of completions",
+        description="Sum of token log-probabilities and number of tokens of each completion in a JSONL file. "
+        'A row is {"prompt", "chosen", "rejected"} or {"prompt", "completions": [...]}; one line of scores '
+        "is written for each row, in the same order. Rows that cannot be scored are named and left out, and "
+        "the exit status is then 1.",
+    )
+    score.add_argument(
+        "--model", required=True, metavar="DIR_OR_ID", help="exported model, or Hugging Face folder or id"
+    )
+    score.add_argument("--input", type=Path, required=True, metavar="FILE", help="JSONL file to read")
+    score.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL file to write")
+    score.add_argument("--batch-tokens", type=int, default=8192, help="tokens of one pass (default: 8192)")
+    score.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"])
+    score.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
+    score.set_defaults(run=run_score)
+    return parser
+
+
+def run_score(arguments: argparse.Namespace) -> int:
+    """Score a file; the result appears under its name only when it is whole."""
+    import json
+
+    import torch
+    from rich.console import Console
+    from rich.progress import track
+
+    from align.scoring import Refusal, load_model, read_rows, score_rows
+    from data_prep.files import replacing
+
+    rows, refused = read_rows(arguments.input)
+    if not rows and not refused:
+        raise ValueError(f"{arguments.input} holds no row")
+    device = arguments.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = load_model(arguments.model, dtype=arguments.dtype, device=device)
+    results = score_rows(model, rows, batch_tokens=arguments.batch_tokens)
+    console = Console(stderr=True)
+    scored = 0
+    with replacing(arguments.out) as partial, partial.open("w", encoding="utf-8") as out:
+        for result in track(results, "scoring", len(rows), console=console, disable=not console.is_terminal):
+            if isinstance(result, Refusal):
+                refused.append(result)
+            else:
+                out.write(json.dumps(result._asdict()) + "\n")
+                scored += 1
+    for refusal in sorted(refused):
+        print(f"{arguments.input}:{refusal.line}: {refusal.reason}", file=sys.stderr)
+    print(f"{scored} rows scored, {len(refused)} refused; written to {arguments.out}")
+    return 1 if refused else 0

@@ -1,0 +1,217 @@
+"""Log-probabilities of completions written in a JSONL file, for a plain causal model or an exported one.
+
+A row is ``{"prompt", "chosen", "rejected"}``, where rejected is a text or a list of texts, or
+``{"prompt", "completions": [...]}``. Prompt and completion are joined as they stand, without a separator.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from safetensors.torch import load_file
+
+from moltc.backbone.checkpoint import CONFIG, WEIGHTS, CheckpointError, load_language_model, read_config
+from moltc.backbone.language_model import LanguageModel, LanguageModelConfig
+from moltc.backbone.prompt import PromptTree
+from moltc.backbone.soft_prompt_lm import SoftPromptLM
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt and its completions, the chosen one first; ``line`` counts from 1."""
+
+    line: int
+    prompt: str
+    completions: tuple[str, ...]
+
+
+class Scores(NamedTuple):
+    """For each completion of a row the sum of its token log-probabilities and the number of these tokens."""
+
+    line: int
+    logps: list[float]
+    lengths: list[int]
+
+
+class Refusal(NamedTuple):
+    """A row that was not scored, and what is wrong with it."""
+
+    line: int
+    reason: str
+
+
+class Prepared(NamedTuple):
+    """A row as prompt trees; ``order`` names the completion that each scored one is, tree after tree."""
+
+    line: int
+    trees: list[PromptTree]
+    order: list[int]
+    tokens: int
+
+
+def load_model(name: str, *, dtype: Dtype = "auto", device: str = "cpu") -> SoftPromptLM:
+    """The language model of an exported folder, or a Hugging Face folder or id, ready to score text.
+
+    Args:
+        name: folder or id.
+        dtype: of a Hugging Face model: auto (as stored), float32, bfloat16 or float16.
+        device: where it runs.
+
+    Raises:
+        CheckpointError: when an exported folder is incomplete or altered.
+        ValueError: when ``dtype`` is set for an exported model, which keeps its own.
+    """
+    folder = Path(name)
+    kind = _export_kind(folder)
+    if kind is None:
+        config = LanguageModelConfig(name=name, training="frozen", dtype=dtype)
+        language_model = LanguageModel.from_config(config)
+    else:
+        if dtype != "auto":
+            raise ValueError(f"{folder} is an exported model and keeps its dtype; leave dtype at 'auto'")
+        saved = read_config(folder, kind=kind)
+        language_model = load_language_model(folder, saved)
+        if language_model.config.training == "full":
+            marker = "language_model.model."
+            weights = load_file(folder / WEIGHTS)
+            own = {key.split(marker, 1)[1]: value for key, value in weights.items() if marker in key}
+            language_model.model.load_state_dict(own)
+    return SoftPromptLM(language_model).to(device).eval()
+
+
+def _export_kind(folder: Path) -> str | None:
+    """Kind of an exported model; None where there is none (a Hugging Face config names no kind)."""
+    path = folder / CONFIG
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("kind")
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}); export the model again") from error
+
+
+def read_rows(path: Path) -> tuple[list[Row], list[Refusal]]:
+    """Read a JSONL file; a row that cannot be read is refused with its line number, the others are kept."""
+    rows, refused = [], []
+    with path.open(encoding="utf-8") as lines:
+        for line, text in enumerate(lines, start=1):
+            if not text.strip():
+                continue
+            try:
+                rows.append(_parse(line, text))
+            except ValueError as error:
+                refused.append(Refusal(line, str(error)))
+    return rows, refused
+
+
+def _parse(line: int, text: str) -> Row:
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"a JSON object is needed, not {type(record).__name__}")
+    if ("completions" in record) == ("chosen" in record or "rejected" in record):
+        raise ValueError("give either completions, or chosen and rejected")
+    if "completions" in record:
+        completions = record["completions"]
+    else:
+        rejected = record.get("rejected")
+        completions = [record.get("chosen"), *(rejected if isinstance(rejected, list) else [rejected])]
+    if not isinstance(completions, list) or not completions:
+        raise ValueError(f"completions must be a list of texts, not {completions!r}")
+    for name, value in [
+        ("prompt", record.get("prompt")),
+        *(("a completion", value) for value in completions),
+    ]:
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be text, not {value!r} (render chat messages to text first)")
+    return Row(line, record["prompt"], tuple(completions))
+
+
+def prepare(row: Row, tokenizer: Any, window: int | None = None) -> Prepared:
+    """Tokenise a row.
+
+    Prompt and completion are tokenised together, since tokens may span their boundary; the prompt ends where
+    this differs from the prompt alone. Completions that agree on that place share one tree. The prompt starts
+    with the tokenizer's first token once, a completion ends in its end token once.
+
+    Raises:
+        ValueError: when nothing stands before a completion, or prompt and completion exceed ``window``
+            tokens.
+    """
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+
+    def encode(text: str) -> list[int]:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        return ids if ids[:1] == bos else bos + ids
+
+    alone = encode(row.prompt)
+    by_boundary: dict[int, list[tuple[int, list[int]]]] = {}
+    for index, completion in enumerate(row.completions):
+        ids = encode(row.prompt + completion)
+        if ids[-1:] != [tokenizer.eos_token_id]:
+            ids.append(tokenizer.eos_token_id)
+        if window is not None and len(ids) > window:
+            raise ValueError(
+                f"completion {index}: {len(ids)} tokens with its prompt, the model reads {window}"
+            )
+        boundary = _common_prefix(alone, ids[:-1])
+        if boundary == 0:
+            raise ValueError(f"completion {index}: no token stands before it; give a prompt")
+        by_boundary.setdefault(boundary, []).append((index, ids))
+    trees = [
+        PromptTree(np.array(group[0][1][:end]), tuple(np.array(ids[end:]) for _, ids in group))
+        for end, group in by_boundary.items()
+    ]
+    tokens = sum(len(tree.prompt_ids) + sum(map(len, tree.completions)) for tree in trees)
+    return Prepared(row.line, trees, [index for group in by_boundary.values() for index, _ in group], tokens)
+
+
+def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    pairs = zip(left, right, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
+
+
+def score_rows(
+    model: SoftPromptLM, rows: Iterable[Row], *, batch_tokens: int = 8192
+) -> Iterator[Scores | Refusal]:
+    """Score rows in order, many at a time.
+
+    Args:
+        model: reads the trees of a batch in one pass.
+        rows: what to score.
+        batch_tokens: tokens of one pass; a single longer row is a pass of its own.
+    """
+    language_model = model.language_model
+    window = getattr(language_model.hf_config, "max_position_embeddings", None)
+    batch: list[Prepared] = []
+    for row in rows:
+        try:
+            prepared = prepare(row, language_model.tokenizer, window)
+        except ValueError as error:
+            yield Refusal(row.line, str(error))
+            continue
+        if batch and sum(held.tokens for held in batch) + prepared.tokens > batch_tokens:
+            yield from _score_batch(model, batch)
+            batch = []
+        batch.append(prepared)
+    if batch:
+        yield from _score_batch(model, batch)
+
+
+def _score_batch(model: SoftPromptLM, batch: Sequence[Prepared]) -> Iterator[Scores]:
+    scored = model.logps([tree for prepared in batch for tree in prepared.trees])
+    logps, lengths = scored.logps.double().cpu().numpy(), scored.lengths.cpu().numpy()
+    start = 0
+    for prepared in batch:
+        back = np.argsort(prepared.order) + start
+        yield Scores(prepared.line, logps[back].tolist(), lengths[back].tolist())
+        start += len(back)

@@ -1,0 +1,304 @@
+"""Naive baselines that every result table shows beside the model.
+
+They ask how far a split can be solved without reasoning: by a constant, by knowing which molecules occur in a
+pair (effects, degrees), or by fingerprints. A model that does not beat them has learnt little more than
+identities.
+
+Shapes: n pairs, M distinct molecules.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moltc.bootstrap import Bootstrap, Metric
+from moltc.metrics import binary_metrics, regression_metrics
+
+Floats = NDArray[np.float64]
+FamilyKind = Literal["number", "binary"]
+
+SPLITS = ("train", "valid", "test", "none")
+SCORED_SPLITS = ("valid", "test")
+
+
+@dataclass(frozen=True)
+class PairArrays:
+    """Pairs as plain columns.
+
+    Args:
+        mol_a, mol_b: [n] row numbers of the molecules in the molecule table; for solutions ``mol_b`` is the
+            solvent.
+        label: [n] a number, or 0 / 1.
+        split: [n] "train", "valid", "test" or "none".
+    """
+
+    mol_a: NDArray[np.integer]
+    mol_b: NDArray[np.integer]
+    label: Floats
+    split: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        n = len(self.label)
+        for field in fields(self):
+            shape = np.shape(getattr(self, field.name))
+            if shape != (n,):
+                raise ValueError(f"{field.name} has shape {list(shape)}, but there are {n} labels")
+        if (bad := np.flatnonzero(~np.isfinite(self.label))).size:
+            raise ValueError(f"label of row {bad[0]} is {self.label[bad[0]]}: labels must be finite")
+        if (bad := np.flatnonzero((self.mol_a < 0) | (self.mol_b < 0))).size:
+            raise ValueError(f"row {bad[0]} names a negative molecule number")
+        if (bad := np.flatnonzero(~np.isin(self.split, SPLITS))).size:
+            raise ValueError(
+                f"split of row {bad[0]} is {str(self.split[bad[0]])!r}, not one of {', '.join(SPLITS)}"
+            )
+        if not (self.split == "train").any():
+            raise ValueError("baselines learn from the train split, which has no rows")
+
+    def rows(self, split: str) -> NDArray[np.intp]:
+        """Row numbers of a split."""
+        return np.flatnonzero(self.split == split)
+
+    @property
+    def num_molecules(self) -> int:
+        """One more than the largest molecule number."""
+        return int(max(self.mol_a.max(), self.mol_b.max())) + 1
+
+
+class Baseline(NamedTuple):
+    """What a baseline predicts and how well.
+
+    ``prediction`` [n] is a number, log-odds of yes, or a score that only ranks; NaN outside the valid and
+    test splits. Yes is answered above ``threshold``. ``metrics`` maps each scored split to its metrics.
+    """
+
+    title: str
+    prediction: Floats
+    threshold: float
+    metrics: dict[str, dict[str, Metric]]
+    seconds: float
+
+
+# --- predictors without chemistry: pairs -> one prediction per pair [n] -------------------------------------
+
+
+def train_mean(pairs: PairArrays) -> Floats:
+    """The mean label of the training pairs."""
+    return np.full(len(pairs.label), pairs.label[pairs.rows("train")].mean())
+
+
+def train_log_odds(pairs: PairArrays) -> Floats:
+    """The log-odds of yes in training, half a pair added to each side so that they stay finite."""
+    labels = pairs.label[pairs.rows("train")]
+    return np.full(len(pairs.label), np.log((labels.sum() + 0.5) / ((1 - labels).sum() + 0.5)))
+
+
+def solvent_mean(pairs: PairArrays) -> Floats:
+    """The mean training label of the solvent; the overall mean for a solvent not seen in training."""
+    train = pairs.rows("train")
+    solvent, label = pairs.mol_b[train], pairs.label[train]
+    count = np.bincount(solvent, minlength=pairs.num_molecules)
+    total = np.bincount(solvent, label, minlength=pairs.num_molecules)
+    return np.where(count > 0, total / np.maximum(count, 1), label.mean())[pairs.mol_b]
+
+
+def additive_effects(pairs: PairArrays, *, shrinkage: float = 0.3, sweeps: int = 50) -> Floats:
+    """Overall mean + effect of ``mol_b`` + effect of ``mol_a``, each 0 for a molecule not seen in its role.
+
+    Effects are fitted in turn to what the other leaves over (backfitting, solvents first), each shrunk by
+    ``shrinkage`` rows of residual zero. The number of sweeps is part of the definition: where some effects
+    are hardly determined, further sweeps still move them.
+    """
+    train = pairs.rows("train")
+    a, b, label = pairs.mol_a[train], pairs.mol_b[train], pairs.label[train]
+    mean = label.mean()
+
+    def effect(molecules: NDArray[np.integer], residual: Floats) -> Floats:
+        count = np.bincount(molecules, minlength=pairs.num_molecules)
+        return np.bincount(molecules, residual, minlength=pairs.num_molecules) / (count + shrinkage)
+
+    effect_a = np.zeros(pairs.num_molecules)
+    effect_b = np.zeros(pairs.num_molecules)
+    for _ in range(sweeps):
+        effect_b = effect(b, label - mean - effect_a[a])
+        effect_a = effect(a, label - mean - effect_b[b])
+    return mean + effect_a[pairs.mol_a] + effect_b[pairs.mol_b]
+
+
+def degree_product(pairs: PairArrays) -> Floats:
+    """Product of the two molecules' numbers of positive training pairs; it only ranks."""
+    positive, _ = _degrees(pairs)
+    return positive[pairs.mol_a] * positive[pairs.mol_b]
+
+
+def degree_ratio(pairs: PairArrays) -> Floats:
+    """Sum over both molecules of log((positive + 1) / (negative + 1)) training pairs; it only ranks."""
+    positive, negative = _degrees(pairs)
+    ratio = np.log((positive + 1) / (negative + 1))
+    return ratio[pairs.mol_a] + ratio[pairs.mol_b]
+
+
+def _degrees(pairs: PairArrays) -> tuple[Floats, Floats]:
+    """Positive and negative training pairs of each molecule, [M] each."""
+    train = pairs.rows("train")
+    ends = np.concatenate([pairs.mol_a[train], pairs.mol_b[train]])
+    label = np.tile(pairs.label[train], 2)
+    size = pairs.num_molecules
+    positive = np.bincount(ends, label, minlength=size).astype(np.float64)
+    return positive, np.bincount(ends, minlength=size) - positive
+
+
+# --- registry ----------------------------------------------------------------------------------------------
+
+
+class _Entry(NamedTuple):
+    title: str
+    predict: Callable[[PairArrays], Floats]
+    ranks_only: bool = False
+
+
+_WITHOUT_CHEMISTRY: Mapping[FamilyKind, Mapping[str, _Entry]] = {
+    "number": {
+        "constant": _Entry("mean of train", train_mean),
+        "solvent_mean": _Entry("per-solvent mean", solvent_mean),
+        "additive": _Entry("additive effects", additive_effects),
+    },
+    "binary": {
+        "constant": _Entry("share of yes in train", train_log_odds),
+        "degree": _Entry("degree", degree_product, ranks_only=True),
+        "degree_ratio": _Entry("degree ratio", degree_ratio, ranks_only=True),
+    },
+}
+_FROM_FINGERPRINTS: Mapping[str, str] = {"morgan_hgb": "Morgan + HGB", "morgan_mlp": "Morgan + MLP"}
+
+
+def baseline_names(kind: FamilyKind, *, slow: bool = False) -> tuple[str, ...]:
+    """Baselines of a family kind: the instant ones, with ``slow`` also those trained on fingerprints."""
+    if kind not in _WITHOUT_CHEMISTRY:
+        raise ValueError(f"there are baselines for {', '.join(_WITHOUT_CHEMISTRY)}, not for {kind!r}")
+    return (*_WITHOUT_CHEMISTRY[kind], *(_FROM_FINGERPRINTS if slow else ()))
+
+
+def naive_baselines(
+    kind: FamilyKind,
+    pairs: PairArrays,
+    fingerprints: NDArray[np.uint8] | None = None,
+    *,
+    include: Iterable[str] | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    resamples: int = 1000,
+    level: float = 0.95,
+    announce: Callable[[str], None] | None = None,
+) -> dict[str, Baseline]:
+    """Fit the named baselines on the train split and score them on valid and test.
+
+    Args:
+        kind: "number" or "binary".
+        pairs: the pairs of one data set and split.
+        fingerprints: [M, 256] packed Morgan bits (radius 2, 2,048 bits), one row a molecule; needed by
+            "morgan_hgb" and "morgan_mlp" only.
+        include: names out of :func:`baseline_names`; the instant ones when omitted.
+        seed: of training and of the bootstrap.
+        threads: CPU threads that the trained baselines may use.
+        resamples, level: of the bootstrap intervals.
+        announce: told the title of each baseline before it is fitted; those on fingerprints take seconds to
+            minutes.
+
+    Raises:
+        ValueError: an unknown name, missing fingerprints, labels other than 0 and 1 of a binary family, or no
+            valid rows where a threshold or the number of trees or epochs is chosen on them.
+    """
+    known = baseline_names(kind, slow=True)
+    names = tuple(baseline_names(kind) if include is None else include)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"unknown baseline {unknown[0]!r} for kind {kind!r}: choose from {', '.join(known)}")
+    if kind == "binary" and (bad := np.flatnonzero(~np.isin(pairs.label, (0, 1)))).size:
+        raise ValueError(f"label of row {bad[0]} is {pairs.label[bad[0]]:g}: a binary family needs 0 or 1")
+    bootstrap = Bootstrap(seed, resamples, level)
+    results = {}
+    for name in names:
+        started = time.perf_counter()
+        entry = _WITHOUT_CHEMISTRY[kind].get(name)
+        title = entry.title if entry else _FROM_FINGERPRINTS[name]
+        if announce:
+            announce(title)
+        if entry:
+            prediction = entry.predict(pairs)
+        else:
+            prediction = _fingerprint_prediction(name, kind, pairs, fingerprints, seed=seed, threads=threads)
+        ranks_only = entry is not None and entry.ranks_only
+        prediction = np.where(np.isin(pairs.split, SCORED_SPLITS), prediction, np.nan)
+        threshold = _valid_threshold(name, pairs, prediction) if ranks_only else 0.0
+        seconds = time.perf_counter() - started
+        metrics = {
+            split: _score(kind, pairs.label[rows], prediction[rows], threshold, ranks_only, bootstrap)
+            for split in SCORED_SPLITS
+            if (rows := pairs.rows(split)).size
+        }
+        results[name] = Baseline(title, prediction, threshold, metrics, seconds)
+    return results
+
+
+def _score(
+    kind: FamilyKind,
+    truth: Floats,
+    prediction: Floats,
+    threshold: float,
+    ranks_only: bool,
+    bootstrap: Bootstrap,
+) -> dict[str, Metric]:
+    seed, resamples, level = bootstrap.seed, bootstrap.resamples, bootstrap.level
+    if kind == "number":
+        return regression_metrics(truth, prediction, seed=seed, resamples=resamples, level=level)
+    if ranks_only:
+        # arcsinh keeps the order and takes degree products off 0 and 1, the values of hard decisions
+        prediction, threshold = np.arcsinh(prediction), float(np.arcsinh(threshold))
+    return binary_metrics(
+        truth,
+        prediction,
+        threshold=threshold,
+        probabilities=not ranks_only,
+        seed=seed,
+        resamples=resamples,
+        level=level,
+    )
+
+
+def best_threshold(scores: Floats, labels: Floats) -> float:
+    """The t that makes "yes where score > t" most accurate, among the 0, 0.5, ..., 100 % score quantiles."""
+    grid = np.quantile(scores, np.linspace(0, 1, 201))
+    positive, negative = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
+    right = np.searchsorted(negative, grid, side="right") - np.searchsorted(positive, grid, side="right")
+    return float(grid[np.argmax(right)])
+
+
+def _valid_threshold(name: str, pairs: PairArrays, scores: Floats) -> float:
+    rows = pairs.rows("valid")
+    if not rows.size:
+        raise ValueError(f"baseline {name!r} chooses its threshold on the valid split, which has no rows")
+    return best_threshold(scores[rows], pairs.label[rows])
+
+
+def _fingerprint_prediction(
+    name: str,
+    kind: FamilyKind,
+    pairs: PairArrays,
+    fingerprints: NDArray[np.uint8] | None,
+    *,
+    seed: int,
+    threads: int,
+) -> Floats:
+    if fingerprints is None:
+        raise ValueError(
+            f"baseline {name!r} needs fingerprints: pass the packed Morgan bits of the molecules"
+        )
+    from moltc.fingerprint_baselines import boosted_trees, perceptron
+
+    fit = boosted_trees if name == "morgan_hgb" else perceptron
+    return fit(kind, pairs, fingerprints, seed=seed, threads=threads)

@@ -1,0 +1,193 @@
+"""The words around an answer: the prompt of a pair, and the reasoning that leads to the answer.
+
+MolTC (arXiv 2402.03781) reasons on two levels. Broad: first say what each molecule is like, then how they
+interact. Fine: first say in which interval a number lies, then the number. Both are switched by
+:class:`ChainOfThought`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moltc.backbone.prompt import Piece, Soft
+
+if TYPE_CHECKING:
+    from moltc.families import AnswerSpace, Family
+
+ANSWER_CUE = "Answer:"
+
+
+@dataclass(frozen=True)
+class ChainOfThought:
+    """Which steps stand before an answer.
+
+    Parameters
+    ----------
+    properties : broad step: a sentence about each molecule comes before the answer, written by the model.
+    interval : fine step: the interval comes before the number. Yes/no answers have no interval.
+    teacher_force_properties : the sentences of the broad step are given in the prompt instead of written.
+    """
+
+    properties: bool = False
+    interval: bool = True
+    teacher_force_properties: bool = False
+
+    def __post_init__(self) -> None:
+        if self.teacher_force_properties and not self.properties:
+            raise ValueError(
+                "teacher_force_properties needs properties: true; no property text is made otherwise"
+            )
+
+    @property
+    def writes_properties(self) -> bool:
+        """Whether the model itself writes the broad step."""
+        return self.properties and not self.teacher_force_properties
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """How a molecule is shown in the prompt.
+
+    Parameters
+    ----------
+    smiles : write the SMILES before the soft tokens; false gives the graph-only prompt.
+    smiles_markers : text before and after a SMILES (the default is Galactica's).
+    max_smiles_length : a longer SMILES leaves its block empty, so that text and graph never disagree by
+        truncation; the soft tokens then carry the molecule alone.
+    """
+
+    smiles: bool = True
+    smiles_markers: tuple[str, str] = ("[START_I_SMILES]", "[END_I_SMILES]")
+    max_smiles_length: int = 512
+
+    def __post_init__(self) -> None:
+        if self.max_smiles_length < 1:
+            raise ValueError(
+                f"max_smiles_length must be at least 1, got {self.max_smiles_length}; "
+                "use smiles: false for a prompt without SMILES"
+            )
+
+
+@dataclass(frozen=True)
+class PairPrompt:
+    """A prompt in pieces, and the slots (1, 2) whose SMILES was too long to be shown."""
+
+    pieces: tuple[Piece, ...]
+    blanked_slots: tuple[int, ...] = ()
+
+
+def broad_step(titles: tuple[str, str], text_a: str, text_b: str) -> str:
+    """The broad step: one line about each molecule. Line breaks inside a text become blanks.
+
+    Raises
+    ------
+    ValueError : if a text is empty.
+    """
+    lines = []
+    for title, text in zip(titles, (text_a, text_b), strict=True):
+        words = text.split()
+        if not words:
+            raise ValueError(f"the property text of {title} is empty; supply one or switch the step off")
+        lines.append(f"{title}: {' '.join(words)}\n")
+    return "".join(lines)
+
+
+def interval_step(lower: str, upper: str) -> str:
+    """The fine step: the interval that the number after it lies in."""
+    return f"The value lies between {lower} and {upper}, so it is "
+
+
+def target(answer: str, cot: ChainOfThought, reasoning: str = "") -> str:
+    """What the model is to write: the broad step where the model writes it itself, then the answer.
+
+    Raises
+    ------
+    ValueError : if the chain of thought asks for properties and ``reasoning`` is empty.
+    """
+    if not cot.writes_properties:
+        return answer
+    return _needed(reasoning) + answer
+
+
+def prompt_pieces(
+    family: Family,
+    smiles_a: str | None,
+    smiles_b: str | None,
+    *,
+    property: str | None = None,
+    query: str | None = None,
+    cot: ChainOfThought = ChainOfThought(),
+    reasoning: str = "",
+    style: PromptStyle = PromptStyle(),
+) -> PairPrompt:
+    """The prompt of one pair: both molecules in the family's fixed order, the question, and the answer cue.
+
+    Parameters
+    ----------
+    family : says titles, roles and question.
+    smiles_a, smiles_b : the molecules of slot 1 and 2; not read by the graph-only style.
+    property, query : see :meth:`moltc.families.Family.question`.
+    cot, reasoning : the broad step stands before the answer cue when it is teacher-forced.
+    style : how molecules are shown.
+
+    Raises
+    ------
+    ValueError : if a SMILES or the reasoning is needed and missing.
+    """
+    pieces: list[Piece] = []
+    blanked = []
+    for slot, (role, title, smiles) in enumerate(
+        zip(family.roles, family.role_titles, (smiles_a, smiles_b), strict=True), start=1
+    ):
+        shown = ""
+        if style.smiles:
+            if not smiles:
+                raise ValueError(
+                    f"{title} has no SMILES ({smiles!r}); give one, or set smiles: false for graphs only"
+                )
+            if len(smiles) > style.max_smiles_length:
+                blanked.append(slot)
+                smiles = ""
+            shown = smiles.join(style.smiles_markers)
+        pieces += [f"{_title_text(title, slot)}{shown}", Soft(role, slot)]
+    given = _needed(reasoning) if cot.teacher_force_properties else ""
+    pieces.append(f"{_question_text(family.question(property, query))}{given}{ANSWER_CUE} ")
+    return PairPrompt(tuple(pieces), tuple(blanked))
+
+
+def phrases(
+    family: Family,
+    space: AnswerSpace,
+    *,
+    property: str | None = None,
+    cot: ChainOfThought = ChainOfThought(),
+    style: PromptStyle = PromptStyle(),
+) -> list[str]:
+    """The fixed texts of a family's prompts and answers, without repeats.
+
+    A tokenizer made for this task may give each of them one vocabulary entry: the texts stay the same for
+    every language model and are only shorter in tokens for that one.
+    """
+    question = _question_text(family.question_template(property))
+    if cot.teacher_force_properties:
+        tail = [*question.split("{query}"), ANSWER_CUE]
+    else:
+        tail = f"{question}{ANSWER_CUE}".split("{query}")
+    titles = [_title_text(title, slot) for slot, title in enumerate(family.role_titles, start=1)]
+    markers = style.smiles_markers if style.smiles else ()
+    return list(dict.fromkeys([*titles, *markers, *tail, *space.openings]))
+
+
+def _title_text(title: str, slot: int) -> str:
+    return f"{title}: " if slot == 1 else f"\n{title}: "
+
+
+def _question_text(question: str) -> str:
+    return f"\nQuestion: {question}\n"
+
+
+def _needed(reasoning: str) -> str:
+    if not reasoning:
+        raise ValueError("this chain of thought has a properties step, but the pair has no property text")
+    return reasoning

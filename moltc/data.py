@@ -1,0 +1,184 @@
+"""The data module: batches whose order depends on seed and epoch only, and that go on exactly where they stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning
+import numpy as np
+import torch.distributed as dist
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from moltc.collate import SPLITS, PairBatch, PairCollator, PairTable
+
+
+class _Rows(Dataset):
+    """Row numbers as a data set: the collator reads the table itself."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of row numbers, a function of (seed, epoch) alone.
+
+    Batches differ in size by at most one row, so none is too small for batch statistics and no row is left out. With
+    several processes each takes every n-th row of the global batch.
+
+    Parameters
+    ----------
+    rows : int64, the rows of the split.
+    batch_size : rows of the global batch.
+    shuffle : new order each epoch.
+    exchange : number of rows of the whole table when rows are to be exchanged (``row + exchange``) with probability 0.5
+        in each epoch, else 0.
+    """
+
+    def __init__(self, rows: np.ndarray, batch_size: int, *, seed: int, shuffle: bool, exchange: int = 0) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self.rows, self.batch_size, self.seed = rows, batch_size, seed
+        self.shuffle, self.exchange = shuffle, exchange
+        self.epoch = 0
+        self.start = 0
+
+    @property
+    def sampler(self) -> EpochBatches:
+        """The object that trainers call ``set_epoch`` on."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the coming epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rows = self.rows
+        if self.shuffle:
+            rng = np.random.default_rng([self.seed, self.epoch])
+            rows = rng.permutation(rows)
+            if self.exchange:
+                rows = rows + self.exchange * rng.integers(0, 2, size=len(rows))
+        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        start, self.start = self.start, 0
+        for batch in np.array_split(rows, len(self))[start:]:
+            if len(batch) < world:
+                raise ValueError(f"a global batch of {len(batch)} rows cannot feed {world} processes; use fewer")
+            yield batch[rank::world].tolist()
+
+
+class ResumableLoader(DataLoader):
+    """A loader that knows how many batches of the epoch it has given out, and can begin after them."""
+
+    def __init__(self, batches: EpochBatches, size: int, collate: Callable[[list[int]], PairBatch], workers: int) -> None:
+        super().__init__(
+            _Rows(size),
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+        self.batches = batches
+        self.given = 0
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        self.given = self.batches.start
+        for batch in super().__iter__():
+            self.given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the epoch stands."""
+        return {"epoch": self.batches.epoch, "given": self.given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after ``given`` batches of that epoch."""
+        self.batches.epoch = state["epoch"]
+        self.batches.start = state["given"] % len(self.batches)
+
+
+class PairDataModule(lightning.LightningDataModule):
+    """Pairs of one task from a folder that ``data-prep`` wrote.
+
+    Parameters
+    ----------
+    folder : holds pairs.parquet, molecules.parquet and graphs.safetensors.
+    batch_size : pairs of a global batch in training.
+    eval_batch_size : pairs of a batch when answering.
+    num_workers : data processes; 0 makes batches in the training process.
+    seed : of the order of rows.
+    max_train_pairs : use only the first pairs of a seeded shuffle of the training split (learning curves, dry runs).
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        batch_size: int = 128,
+        eval_batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        max_train_pairs: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.folder = folder
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.num_workers, self.seed, self.max_train_pairs = num_workers, seed, max_train_pairs
+        self.table: PairTable | None = None
+        self.make_collator: Callable[..., PairCollator] | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the tables (memory-mapped; nothing is copied per process)."""
+        if self.table is None:
+            self.table = PairTable.load(self.folder)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split; an empty split is an error that says which are there."""
+        assert self.table is not None
+        rows = self.table.rows(split)
+        if not len(rows):
+            there = ", ".join(f"{s}: {len(self.table.rows(s))}" for s in SPLITS)
+            raise ValueError(f"{self.folder} has no pairs in split {split} ({there}); build it with another split")
+        if split == "train" and self.max_train_pairs is not None:
+            order = np.random.default_rng(self.seed).permutation(len(rows))
+            rows = np.sort(rows[order[: self.max_train_pairs]])
+        return rows
+
+    def loader(self, split: str, *, train: bool, targets: bool) -> ResumableLoader:
+        """Batches of a split: shuffled and exchanged in training, in both orders when answering."""
+        assert self.table is not None
+        if self.make_collator is None:
+            raise RuntimeError("the module was not set up: its prompt writer makes the batches")
+        collate = self.make_collator(self.table, targets=targets, both_orders=not train)
+        batches = EpochBatches(
+            self.rows(split),
+            self.batch_size if train else self.eval_batch_size,
+            seed=self.seed,
+            shuffle=train,
+            exchange=len(self.table) if train and collate.writer.task.kind.symmetric else 0,
+        )
+        return ResumableLoader(batches, 2 * len(self.table), collate, self.num_workers if train else 0)
+
+    def train_dataloader(self) -> ResumableLoader:
+        return self.loader("train", train=True, targets=True)
+
+    def val_dataloader(self) -> ResumableLoader:
+        return self.loader("valid", train=False, targets=True)
+
+    def test_dataloader(self) -> list[ResumableLoader]:
+        """The valid split, on which calibration is fitted, then the test split."""
+        return [self.loader(split, train=False, targets=True) for split in ("valid", "test")]
+
+    def predict_dataloader(self) -> ResumableLoader:
+        return self.loader("test", train=False, targets=False)
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        return batch.to(device)

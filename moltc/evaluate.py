@@ -1,0 +1,227 @@
+"""What a test run leaves behind: calibration, metrics beside naive baselines, plots, predictions and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from moltc import plots
+from moltc.answering import Answers
+from moltc.baselines import PairArrays, baseline_names, naive_baselines
+from moltc.bootstrap import Metric
+from moltc.calibration import PlattCalibration, SplitConformal
+from moltc.metrics import binary_metrics, order_disagreement, regression_metrics, sigmoid
+from moltc.model import MolTC
+from moltc.module import PairModule
+from moltc.report import print_metrics, write_report
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of a test run: metrics of the model and of each baseline, notes, and where the page lies."""
+
+    metrics: dict[str, Metric]
+    rows: dict[str, dict[str, Metric]]
+    notes: list[str]
+    page: Path
+
+    def plain(self) -> dict[str, Any]:
+        """Metric name -> [value, low, high], for cards."""
+        return {name: [round(v, 6) for v in metric] for name, metric in self.metrics.items()}
+
+
+def calibrate(model: MolTC, labels: np.ndarray, found: Answers) -> list[str]:
+    """Fit the calibration on validation answers and keep it with the model; returns notes."""
+    if model.task.is_number:
+        conformal = SplitConformal.fit(labels, found.value)
+        model.calibration = {"conformal": conformal.to_dict()}
+        width = conformal.half_width(0.9)
+        return [f"90 % prediction intervals (split conformal, fitted on valid): ± {width:.3g} {model.task.unit}."]
+    platt = PlattCalibration.fit(found.log_odds, labels)
+    model.calibration = {"platt": platt.to_dict()}
+    return [f"Probabilities are calibrated on valid (Platt): {platt}."]
+
+
+def evaluate(
+    module: PairModule, folder: Path, *, fingerprint_baselines: bool = True, logs: Sequence[Path] = (), seed: int = 0
+) -> Evaluation:
+    """Write everything about the module's last test run into ``folder``.
+
+    Parameters
+    ----------
+    fingerprint_baselines : also fit Morgan fingerprints + boosted trees and + MLP (seconds to minutes).
+    logs : metrics.csv files of the run, oldest first; their losses are drawn.
+    """
+    model, table = module.moltc, module.data.table
+    assert table is not None
+    task, console = model.task, Console()
+    valid_rows, valid = module.test_answers["valid"]
+    rows, found = module.test_answers["test"]
+    notes = calibrate(model, module.labels(valid_rows), valid)
+    labels = module.labels(rows)
+    if task.is_number:
+        metrics, extra = _number_rows(labels, found, seed)
+    else:
+        metrics, extra = _binary_rows(model, labels, found, seed)
+    metrics["invalid_rate"] = Metric(float(np.mean(~np.isfinite(found.value))), float("nan"), float("nan"))
+    notes += _free_notes(module)
+    if found.reasoning_cut.any():
+        notes.append(f"{int(found.reasoning_cut.sum())} of {len(rows)} reasoning steps did not end within their budget.")
+
+    printed = task.printed(table.label)
+    arrays = PairArrays(table.mol_a, table.mol_b, printed, table.split)
+    packed = table.molecules.graphs.batch(np.arange(len(table.molecules))).fingerprint
+    baselines = naive_baselines(
+        task.kind.kind,
+        arrays,
+        packed,
+        include=baseline_names(task.kind.kind, slow=fingerprint_baselines),
+        seed=seed,
+        announce=lambda name: console.print(f"[dim]baseline: {name}[/dim]"),
+    )
+    others = extra | {b.title: b.metrics["test"] for b in baselines.values()}
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions(table, rows, labels, found, model).write_parquet(folder / "predictions.parquet")
+    pictures = _pictures(folder, module, labels, found, logs)
+    title = f"{task.dataset}: {task.property}, test split ({len(rows)} pairs)"
+    page = write_report(
+        folder,
+        title=title,
+        metrics=metrics,
+        baselines=others,
+        plots=pictures,
+        examples=examples(table, rows, labels, found, model),
+        notes=notes,
+        computed=task.computed,
+        unit=task.unit,
+        model_name="MolTC (text answers)",
+    )
+    print_metrics(
+        console, metrics, others, title=title, unit=task.unit, model_name="MolTC (text answers)", computed=task.computed
+    )
+    for note in notes:
+        console.print(f"- {note}", markup=False)
+    return Evaluation(metrics, others, notes, page)
+
+
+def _number_rows(labels: np.ndarray, found: Answers, seed: int) -> tuple[dict[str, Metric], dict[str, dict[str, Metric]]]:
+    intervals = None if np.isnan(found.interval).all() else found.interval
+    metrics = regression_metrics(labels, found.value, intervals=intervals, seed=seed)
+    extra = {"MolTC, most probable answer": regression_metrics(labels, found.best, seed=seed)}
+    if not np.isnan(found.head).any():
+        extra["auxiliary head (control)"] = regression_metrics(labels, found.head, seed=seed)
+    return metrics, extra
+
+
+def _binary_rows(
+    model: MolTC, labels: np.ndarray, found: Answers, seed: int
+) -> tuple[dict[str, Metric], dict[str, dict[str, Metric]]]:
+    platt = PlattCalibration.from_dict(model.calibration["platt"])
+    metrics = binary_metrics(labels, platt.log_odds(found.log_odds), seed=seed)
+    if not np.isnan(found.log_odds_orders).any():
+        metrics["order_disagreement"] = order_disagreement(*found.log_odds_orders.T, seed=seed)
+    extra = {"MolTC, uncalibrated": binary_metrics(labels, found.log_odds, seed=seed)}
+    if not np.isnan(found.head).any():
+        extra["auxiliary head (control)"] = binary_metrics(labels, found.head, seed=seed)
+    return metrics, extra
+
+
+def _free_notes(module: PairModule) -> list[str]:
+    """How freely written answers did: rate of invalid ones and agreement with their own interval."""
+    if not module.free_texts:
+        return []
+    task = module.moltc.task
+    span = (task.low, task.high) if task.is_number else None
+    rows = np.array([row for row, _ in module.free_texts])
+    parsed = [task.kind.parse(text, span) for _, text in module.free_texts]
+    valid = np.array([p.valid for p in parsed])
+    note = f"Written freely (greedy, {len(rows)} test pairs): {np.mean(~valid):.1%} invalid answers"
+    labels = module.labels(rows[valid])
+    values = np.array([p.value for p in parsed if p.valid], dtype=np.float64)
+    if not len(values):
+        return [note + "."]
+    if task.is_number:
+        outside = np.mean(["outside_interval" in p.flags for p in parsed])
+        rmse = np.sqrt(np.mean((values - labels) ** 2))
+        return [f"{note}, {outside:.1%} outside their own interval, RMSE of the valid ones {rmse:.3f} {task.unit}."]
+    return [f"{note}, accuracy of the valid ones {np.mean(values == labels):.3f}."]
+
+
+def predictions(table: Any, rows: np.ndarray, labels: np.ndarray, found: Answers, model: MolTC) -> pl.DataFrame:
+    """One row per answered pair: molecules, truth, answer, its parts."""
+    smiles = table.molecules.smiles
+    columns: dict[str, Any] = {
+        "pair_id": table.pair_id[rows].astype(str),
+        "smiles_a": smiles[table.mol_a[rows]].astype(str),
+        "smiles_b": smiles[table.mol_b[rows]].astype(str),
+        "truth": labels,
+        "text": found.text,
+        "reasoning": found.reasoning,
+    }
+    if model.task.is_number:
+        columns |= {"value": found.value, "best": found.best, "low": found.interval[:, 0], "high": found.interval[:, 1]}
+        columns |= {"spread": found.spread, "coverage": found.coverage}
+    else:
+        columns |= {"log_odds": found.log_odds}
+        if "platt" in model.calibration:
+            platt = PlattCalibration.from_dict(model.calibration["platt"])
+            columns["probability"] = sigmoid(platt.log_odds(found.log_odds))
+    if not np.isnan(found.head).any():
+        columns["head"] = found.head
+    return pl.DataFrame(columns)
+
+
+def examples(
+    table: Any, rows: np.ndarray, labels: np.ndarray, found: Answers, model: MolTC, count: int = 8
+) -> list[dict[str, Any]]:
+    """A few answered pairs spread over the split, ready to print."""
+    picked = np.unique(np.linspace(0, len(rows) - 1, count).astype(int))
+    a, b = model.task.kind.role_titles
+    shown = []
+    for i in picked.tolist():
+        row = rows[i]
+        entry = {
+            a: str(table.molecules.smiles[table.mol_a[row]]),
+            b: str(table.molecules.smiles[table.mol_b[row]]),
+            "answer": found.text[i],
+        }
+        if found.reasoning[i]:
+            entry["reasoning"] = found.reasoning[i]
+        if model.task.is_number:
+            entry["truth"] = f"{labels[i]:+.2f} {model.task.unit}"
+        else:
+            entry |= {"p(yes)": f"{found.value[i]:.2f}", "truth": "yes" if labels[i] else "no"}
+        shown.append(entry)
+    return shown
+
+
+def _pictures(
+    folder: Path, module: PairModule, labels: np.ndarray, found: Answers, logs: Sequence[Path]
+) -> dict[str, Path]:
+    task = module.moltc.task
+    marks: dict[str, Any] = {"title": f"{task.dataset}: {task.property}", "computed": task.computed}
+    pictures: dict[str, Path] = {}
+    if task.is_number:
+        intervals = None if np.isnan(found.interval).all() else found.interval
+        words: dict[str, Any] = {"quantity": task.property, "unit": task.unit, **marks}
+        pictures["predicted and true"] = plots.parity_plot(
+            folder / "parity.png", labels, found.value, intervals=intervals, **words
+        )
+        pictures["errors"] = plots.residual_histogram(folder / "residuals.png", labels, found.value, **words)
+    else:
+        platt = PlattCalibration.from_dict(module.moltc.calibration["platt"])
+        before, after = found.value, sigmoid(platt.log_odds(found.log_odds))
+        pictures["ROC"] = plots.roc_plot(folder / "roc.png", labels, {"MolTC": found.log_odds}, **marks)
+        pictures["calibration"] = plots.reliability_plot(
+            folder / "calibration.png", labels, {"as scored": before, "calibrated": after}, **marks
+        )
+    for number, log in enumerate(logs, start=1):
+        name = "loss" if len(logs) == 1 else f"loss, part {number}"
+        pictures[name] = plots.loss_curves(folder / f"loss{number}.png", log, **marks)
+    return pictures

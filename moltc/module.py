@@ -1,0 +1,324 @@
+"""The Lightning module: how a MolTC model is trained, watched and tested."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from data_prep.molecules import MoleculeTable
+from moltc.answering import Answers, answer, write_freely
+from moltc.backbone.checkpoint import CheckpointError, own_state
+from moltc.backbone.language_model import LanguageModelConfig
+from moltc.backbone.towers import TowerConfig
+from moltc.chain_of_thought import ChainOfThought, PromptStyle
+from moltc.collate import PairBatch, PairCollator, PairTable
+from moltc.data import PairDataModule
+from moltc.metrics import binary_metrics
+from moltc.model import DecodingConfig, MolTC, MolTCConfig
+from moltc.pair_towers import PairHeadConfig
+from moltc.task import Task
+
+MAX_TOKENIZER_TEXTS = 20_000
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with linear warm-up and cosine decay, by step."""
+
+    lr_language_model: float = 2e-3
+    """Learning rate of the language model: 2e-3 suits the tiny one, 2e-4 LoRA."""
+    lr_towers: float = 2e-3
+    """Learning rate of encoders, projectors and the auxiliary head (5e-5 to 1e-4 for pre-trained ones)."""
+    weight_decay: float = 0.01
+    """Not applied to biases, norms, embeddings and query tokens."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup: float = 0.08
+    """Share of the steps of a phase spent warming up."""
+    floor: float = 0.0
+    """Learning rate at the end, as a share of the highest."""
+    pretrain_epochs: int = 0
+    """First epochs in which only the towers and the auxiliary head are trained, without the language model."""
+    joint_lr_factor: float = 0.4
+    """Factor of ``lr_towers`` after such epochs: a high rate would undo what was learnt."""
+
+
+class PairModule(lightning.LightningModule):
+    """Trains a MolTC model on a :class:`moltc.data.PairDataModule`.
+
+    Parameters
+    ----------
+    language_model, towers, cot, prompt, head, decoding : the model, see :class:`moltc.model.MolTCConfig`.
+    optim : optimiser and schedule.
+    seed : of weights, and of the noise of every step, which depends on (seed, step) alone so that a resumed run repeats it.
+    free_answers : pairs of the test split that the model also answers freely, to count invalid answers.
+    start_from : an exported model whose weights are the start (stages, fine-tuning); the parts must be the same.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModelConfig = LanguageModelConfig(),  # noqa: B008 - frozen
+        towers: TowerConfig = TowerConfig(),  # noqa: B008
+        cot: ChainOfThought = ChainOfThought(),  # noqa: B008
+        prompt: PromptStyle = PromptStyle(),  # noqa: B008
+        head: PairHeadConfig = PairHeadConfig(),  # noqa: B008
+        decoding: DecodingConfig = DecodingConfig(),  # noqa: B008
+        optim: OptimConfig = OptimConfig(),  # noqa: B008
+        seed: int = 0,
+        free_answers: int = 500,
+        start_from: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = MolTCConfig(language_model, towers, cot, prompt, head, decoding)
+        if optim.pretrain_epochs and not head.weight:
+            raise ValueError("pretrain_epochs train the auxiliary head: give head.weight a value above 0")
+        self.optim, self.seed, self.free_answers, self.start_from = optim, seed, free_answers, start_from
+        self.model: MolTC | None = None
+        self.answers: list[tuple[np.ndarray, Answers]] = []
+        self.test_answers: dict[str, tuple[np.ndarray, Answers]] = {}
+        self.free_texts: list[tuple[int, str]] = []
+
+    # -- set-up ----------------------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> PairDataModule:
+        module = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(module, PairDataModule):
+            raise TypeError("PairModule trains on a PairDataModule")
+        return module
+
+    def setup(self, stage: str) -> None:
+        """Build the model for the data set's task; the tiny model's tokenizer is trained from the training split."""
+        table = self.data.table
+        assert table is not None
+        if self.model is None:
+            train = self.data.rows("train")
+            task = Task.from_labels(
+                table.family,
+                table.property,
+                table.dataset,
+                table.label[train],
+                computed=table.dataset.endswith("computed"),
+            )
+            if self.start_from is not None:
+                self.model = continued(self.config, task, self.start_from)
+            else:
+                self.model = MolTC.build(self.config, task, training_texts(self.config, task, table, train), seed=self.seed)
+        self.data.make_collator = self.collator
+
+    def collator(self, table: PairTable, *, targets: bool, both_orders: bool) -> PairCollator:
+        """The collator that writes this model's prompts."""
+        model = self.moltc
+        lm = model.language_model
+        return PairCollator(table, model.writer, lm.sharing, targets, both_orders, lm.tokenizer.pad_token_id or 0)
+
+    @property
+    def moltc(self) -> MolTC:
+        """The model, once :meth:`setup` has run."""
+        if self.model is None:
+            raise RuntimeError("the model is built in setup(), from the data set's task")
+        return self.model
+
+    # -- optimisation ----------------------------------------------------------------------------------------------
+
+    def parameter_groups(self) -> Iterator[tuple[str, bool, list[torch.nn.Parameter]]]:
+        """(part, weight decay?, trained parameters) with part "towers" or "language_model"."""
+        for part, module in (("towers", self.moltc.pair_towers), ("language_model", self.moltc.language_model)):
+            named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+            plain = [p for n, p in named if p.ndim < 2 or "embed" in n or "query_tokens" in n]
+            decayed = [p for n, p in named if not (p.ndim < 2 or "embed" in n or "query_tokens" in n)]
+            for decay, parameters in ((True, decayed), (False, plain)):
+                if parameters:
+                    yield part, decay, parameters
+
+    def configure_optimizers(self) -> Any:
+        settings = self.optim
+        rates = {"towers": settings.lr_towers, "language_model": settings.lr_language_model}
+        groups, schedules = [], []
+        total = int(self.trainer.estimated_stepping_batches)
+        epochs = self.trainer.max_epochs or 1
+        phase = round(total * settings.pretrain_epochs / epochs)
+        if settings.pretrain_epochs and phase >= total:
+            raise ValueError(f"{settings.pretrain_epochs} pretrain_epochs leave nothing of {epochs} epochs to the language model")
+        for part, decay, parameters in self.parameter_groups():
+            groups.append({"params": parameters, "lr": rates[part], "weight_decay": settings.weight_decay * decay})
+            schedules.append(_schedule(settings, part, phase, total))
+        optimizer = torch.optim.AdamW(groups, betas=settings.betas)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip towers and language model each by its own norm, so that neither drowns the other."""
+        if not gradient_clip_val:
+            return
+        if gradient_clip_algorithm not in (None, "norm"):
+            raise ValueError("gradients are clipped by norm; leave gradient_clip_algorithm out")
+        for module in (self.moltc.pair_towers, self.moltc.language_model):
+            clip_grad_norm_([p for p in module.parameters() if p.grad is not None], gradient_clip_val)
+
+    @property
+    def pretraining(self) -> bool:
+        """Whether the current epoch trains towers and head alone."""
+        return self.current_epoch < self.optim.pretrain_epochs
+
+    def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
+        torch.manual_seed((self.seed << 32) + self.global_step)
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        model = self.moltc
+        if self.pretraining:
+            loss = model.head_loss(model.lm.encode(batch.inputs), batch.labels)
+            losses = {"loss": loss, "head": loss}
+        else:
+            losses = model.losses(batch.packed, batch.inputs, batch.labels)
+        for name, value in losses.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=batch.num_pairs)
+        return losses["loss"]
+
+    # -- validation ------------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+        model = self.moltc
+        if self.pretraining:
+            return
+        losses = model.losses(batch.packed, batch.inputs, batch.labels)
+        self.log("val/nll", losses["nll"], batch_size=batch.num_pairs)
+        self.answers.append((batch.rows, answer(model, batch)))
+
+    def on_validation_epoch_end(self) -> None:
+        name = "val/rmse" if self.moltc.task.is_number else "val/auc"
+        if not self.answers:
+            self.log(name, float("nan"), prog_bar=True)
+            return
+        rows, found = gathered(self.answers)
+        self.answers = []
+        labels = self.labels(rows)
+        if self.moltc.task.is_number:
+            score = float(np.sqrt(np.mean((found.value - labels) ** 2)))
+        else:
+            score = binary_metrics(labels, found.log_odds, resamples=1)["auc_roc"].value
+        self.log(name, score, prog_bar=True)
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """Labels of table rows on the printed scale."""
+        assert self.data.table is not None
+        return self.moltc.task.printed(self.data.table.label[rows])
+
+    # -- test and prediction ---------------------------------------------------------------------------------------
+
+    def on_test_start(self) -> None:
+        self.answers, self.test_answers, self.free_texts = [], {}, []
+
+    def test_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        split = ("valid", "test")[dataloader_idx]
+        found = answer(self.moltc, batch)
+        if split in self.test_answers:
+            rows, before = self.test_answers[split]
+            self.test_answers[split] = (np.concatenate([rows, batch.rows]), Answers.concat([before, found]))
+        else:
+            self.test_answers[split] = (batch.rows, found)
+        room = self.free_answers - len(self.free_texts)
+        if split == "test" and room > 0:
+            self.free_texts += list(zip(batch.rows.tolist(), write_freely(self.moltc, batch), strict=True))[:room]
+
+    def predict_step(self, batch: PairBatch, batch_idx: int) -> tuple[np.ndarray, Answers]:
+        return batch.rows, answer(self.moltc, batch)
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    @property
+    def strict_loading(self) -> bool:  # type: ignore[override]
+        return False  # frozen base weights are not stored; on_load_checkpoint checks the rest by name
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was trained (adapters included) and what names it."""
+        kept = set(self._stored_names())
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in kept}
+        checkpoint["moltc"] = {"task": self.moltc.task.to_dict(), "vocabulary": self._vocabulary()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        stored, wanted = set(checkpoint["state_dict"]), set(self._stored_names())
+        missing, unexpected = sorted(wanted - stored), sorted(stored - wanted)
+        if missing or unexpected:
+            what = "the adapter, " if any("lora_" in name for name in missing) else ""
+            raise CheckpointError(
+                f"the checkpoint does not fit this model: missing {what}{missing[:3]}, unexpected {unexpected[:3]}; "
+                "use the configuration that the run was started with"
+            )
+        if checkpoint["moltc"]["task"] != self.moltc.task.to_dict():
+            raise CheckpointError("the checkpoint was trained on other data: its task or label statistics differ")
+        if checkpoint["moltc"]["vocabulary"] != self._vocabulary():
+            raise CheckpointError("the checkpoint's tokenizer differs from that of this training split")
+
+    def _stored_names(self) -> list[str]:
+        model = self.moltc
+        names = set(own_state(model, model.language_model))
+        names |= {n for n, p in model.named_parameters() if p.requires_grad}
+        return [f"model.{name}" for name in sorted(names)]
+
+    def _vocabulary(self) -> list[str]:
+        vocabulary = self.moltc.language_model.tokenizer.get_vocab()
+        return sorted(vocabulary, key=vocabulary.__getitem__)
+
+    def export(self, folder: str | Path, results: dict[str, Any] | None = None) -> None:
+        """Save the model for :class:`moltc.PairPredictor`."""
+        self.moltc.save_pretrained(folder, results=results)
+
+
+def continued(config: MolTCConfig, task: Task, folder: str) -> MolTC:
+    """A model for ``task`` that starts from an exported one; its parts and vocabulary are kept."""
+    before = MolTC.from_pretrained(folder)
+    if before.config.towers != config.towers or before.config.language_model != config.language_model:
+        raise ValueError(f"{folder} was made with another language model or other towers; give the same configuration")
+    model = MolTC(config, task, before.language_model)
+    state = {n: t for n, t in before.pair_towers.towers.state_dict().items()}
+    model.pair_towers.towers.load_state_dict(state)
+    return model
+
+
+def training_texts(config: MolTCConfig, task: Task, table: PairTable, rows: np.ndarray) -> Iterator[str]:
+    """Texts that the tiny tokenizer learns from: what the prompts and targets of the training split hold."""
+    rows = rows[:: max(1, len(rows) // MAX_TOKENIZER_TEXTS)]
+    molecules: MoleculeTable = table.molecules
+    seen = np.unique(np.concatenate([table.mol_a[rows], table.mol_b[rows]]))
+    if config.prompt.smiles:
+        yield from (str(s) for s in molecules.smiles[seen])
+    if config.cot.properties:
+        yield from (str(s) for s in molecules.property_text[seen])
+    yield from task.answers(task.printed(table.label[rows]), config.cot)
+
+
+def _schedule(settings: OptimConfig, part: str, phase: int, total: int) -> Any:
+    """Factor of the learning rate by step: two phases for the towers, the second only for the language model."""
+
+    def cycle(step: int, length: int) -> float:
+        warm = max(1, round(settings.warmup * length))
+        if step < warm:
+            return (step + 1) / warm
+        progress = min(1.0, (step - warm) / max(1, length - warm))
+        return settings.floor + (1 - settings.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def factor(step: int) -> float:
+        if step < phase:
+            return cycle(step, phase) if part == "towers" else 0.0
+        scale = settings.joint_lr_factor if part == "towers" and phase else 1.0
+        return scale * cycle(step - phase, total - phase)
+
+    return factor
+
+
+def gathered(parts: list[tuple[np.ndarray, Answers]]) -> tuple[np.ndarray, Answers]:
+    """Answers of several batches end to end."""
+    return np.concatenate([rows for rows, _ in parts]), Answers.concat([found for _, found in parts])
+
+

@@ -1,0 +1,180 @@
+"""PairPredictor: a saved model answers pairs of SMILES."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data_prep.molecules import featurise
+from moltc.answering import Answers, answer
+from moltc.calibration import PlattCalibration, SplitConformal
+from moltc.collate import PairCollator, PairTable
+from moltc.model import MolTC
+
+MARGIN_LEVEL = 0.9
+
+
+@dataclass(frozen=True)
+class PairAnswer:
+    """The answer to one pair.
+
+    Attributes
+    ----------
+    smiles_a, smiles_b : as they were given.
+    valid : whether the pair could be answered; if not, ``warnings`` says why and the rest is empty.
+    value : the number, in ``unit``; None for yes/no questions.
+    label : "yes" or "no"; None for numbers.
+    probability : calibrated probability of yes; None for numbers.
+    interval : the interval [L, U) that the answer names; None where it names none.
+    margin : half-width of the 90 % prediction interval (split conformal, fitted on the valid split); None for yes/no.
+    text : the answer sentence.
+    reasoning : what the model wrote about each molecule first, if its chain of thought has that step.
+    unit : of ``value``.
+    warnings : what a reader should know.
+    """
+
+    smiles_a: str
+    smiles_b: str
+    valid: bool
+    value: float | None = None
+    label: str | None = None
+    probability: float | None = None
+    interval: tuple[float, float] | None = None
+    margin: float | None = None
+    text: str = ""
+    reasoning: str = ""
+    unit: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class PairPredictor:
+    """Answers pairs of molecules with a trained model.
+
+    >>> predictor = PairPredictor.from_pretrained("runs/freesolv/export")   # doctest: +SKIP
+    >>> predictor.predict([("CCO", "O"), ("c1ccccc1", "O")])                # doctest: +SKIP
+    """
+
+    def __init__(self, model: MolTC) -> None:
+        self.model = model.eval()
+        calibration = model.calibration
+        self._platt = PlattCalibration.from_dict(calibration["platt"]) if "platt" in calibration else None
+        self._conformal = SplitConformal.from_dict(calibration["conformal"]) if "conformal" in calibration else None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> PairPredictor:
+        """Load an exported model; an incomplete or altered folder is refused."""
+        return cls(MolTC.from_pretrained(folder).to(device))
+
+    @property
+    def question(self) -> str:
+        """What the model answers."""
+        return self.model.task.kind.question_template(self.model.task.property)
+
+    @property
+    def roles(self) -> tuple[str, str]:
+        """What the first and the second molecule of a pair are."""
+        return self.model.task.kind.roles
+
+    def predict(
+        self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 64, progress: bool = False
+    ) -> list[PairAnswer]:
+        """Answer pairs, in order; a pair that cannot be read gets an answer with ``valid`` false and the reason.
+
+        Each distinct molecule is parsed once, and encoded once a batch.
+        """
+        pairs = [(str(a or "").strip(), str(b or "").strip()) for a, b in pairs]
+        strings = [s for pair in pairs for s in pair]
+        read = featurise(strings, workers=1, progress=False) if strings else None
+        if read is None:
+            return []
+        why = {reject.row: reject.reason for reject in read.rejects}
+        rows = read.row_of.reshape(-1, 2)
+        good = np.flatnonzero((rows >= 0).all(axis=1))
+        answers: dict[int, PairAnswer] = {}
+        for n, (a, b) in enumerate(pairs):
+            reasons = [
+                f"{role} {text!r}: {why[2 * n + i]}"
+                for i, (role, text) in enumerate(zip(self._titles, (a, b), strict=True))
+                if 2 * n + i in why
+            ]
+            if reasons:
+                answers[n] = PairAnswer(a, b, valid=False, warnings=tuple(reasons))
+        if len(good):
+            found, table = self._answer(read.table, rows[good], batch_size, progress)
+            for i, n in enumerate(good.tolist()):
+                answers[n] = self._record(pairs[n], found, i, table)
+        return [answers[n] for n in range(len(pairs))]
+
+    @property
+    def _titles(self) -> tuple[str, str]:
+        return self.model.task.kind.role_titles
+
+    def _answer(
+        self, molecules: object, rows: np.ndarray, batch_size: int, progress: bool
+    ) -> tuple[Answers, PairTable]:
+        from rich.progress import track
+
+        task, lm = self.model.task, self.model.language_model
+        count = len(rows)
+        table = PairTable(
+            molecules=molecules,  # type: ignore[arg-type]
+            mol_a=rows[:, 0],
+            mol_b=rows[:, 1],
+            label=np.full(count, np.nan),
+            split=np.full(count, "test"),
+            family=task.family,
+            property=task.property,
+            dataset=task.dataset,
+            pair_id=np.arange(count).astype(str),
+        )
+        collate = PairCollator(
+            table, self.model.writer, lm.sharing, targets=False, both_orders=True, pad_id=lm.tokenizer.pad_token_id or 0
+        )
+        starts = range(0, count, batch_size)
+        parts = []
+        with torch.inference_mode():
+            for start in track(starts, description="answering", disable=not progress):
+                batch = collate(np.arange(start, min(start + batch_size, count)).tolist())
+                parts.append(answer(self.model, batch.to(lm.device)))
+        return Answers.concat(parts), table
+
+    def _record(self, pair: tuple[str, str], found: Answers, i: int, table: PairTable) -> PairAnswer:
+        task = self.model.task
+        warnings = []
+        for title, molecule in zip(self._titles, (table.mol_a[i], table.mol_b[i]), strict=True):
+            fragments = int(table.molecules.num_fragments[molecule])
+            if fragments > 1:
+                warnings.append(f"{title} has {fragments} fragments (a salt or mixture); it was answered as given")
+            smiles = table.molecules.smiles[molecule]
+            if self.model.config.prompt.smiles and len(smiles) > self.model.config.prompt.max_smiles_length:
+                warnings.append(f"the SMILES of {title} has {len(smiles)} characters: only its graph was read")
+        if found.reasoning_cut[i]:
+            warnings.append("the reasoning did not end within its budget; the answer was asked for after what was written")
+        common = {
+            "smiles_a": pair[0],
+            "smiles_b": pair[1],
+            "valid": True,
+            "reasoning": found.reasoning[i],
+            "unit": task.unit,
+            "warnings": tuple(warnings),
+        }
+        if task.is_number:
+            low, high = found.interval[i].tolist()
+            return PairAnswer(
+                **common,
+                value=float(found.value[i]),
+                interval=None if np.isnan(low) else (low, high),
+                margin=self._conformal.half_width(MARGIN_LEVEL) if self._conformal else None,
+                text=found.text[i],
+            )
+        log_odds = float(found.log_odds[i])
+        if self._platt is not None:
+            log_odds = float(self._platt.log_odds(np.array([log_odds]))[0])
+        yes = log_odds > 0
+        sentence = task.kind.answer(float(yes), self.model.config.cot, property=task.property)
+        probability = float(1.0 / (1.0 + np.exp(-log_odds)))
+        return PairAnswer(**common, label="yes" if yes else "no", probability=probability, text=sentence)

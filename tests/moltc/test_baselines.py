@@ -1,0 +1,321 @@
+"""Naive baselines: worked examples, and figures measured on the fixed splits of published data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from moltc.baselines import (
+    Baseline,
+    PairArrays,
+    additive_effects,
+    baseline_names,
+    best_threshold,
+    degree_product,
+    degree_ratio,
+    naive_baselines,
+    solvent_mean,
+    train_log_odds,
+    train_mean,
+)
+
+
+def make_pairs(rows: list[tuple[int, int, float, str]]) -> PairArrays:
+    a, b, label, split = zip(*rows, strict=True)
+    return PairArrays(np.array(a), np.array(b), np.array(label, dtype=float), np.array(split))
+
+
+SOLUTIONS = make_pairs(
+    [
+        (0, 3, 1.0, "train"),
+        (1, 3, 3.0, "train"),
+        (0, 4, 8.0, "train"),
+        (1, 4, 9.0, "test"),
+        (2, 3, 2.0, "test"),
+        (0, 5, 2.5, "valid"),
+        (2, 5, 9.9, "none"),
+    ]
+)
+INTERACTIONS = make_pairs(
+    [
+        (0, 1, 1, "train"),
+        (0, 2, 1, "train"),
+        (1, 2, 0, "train"),
+        (0, 3, 0, "train"),
+        (1, 0, 1, "valid"),
+        (2, 3, 0, "valid"),
+        (0, 4, 1, "test"),
+        (1, 2, 0, "test"),
+    ]
+)
+
+
+# --- worked examples --------------------------------------------------------------------------------------
+
+
+def test_train_mean_ignores_other_splits() -> None:
+    assert train_mean(SOLUTIONS).tolist() == [4.0] * 7
+
+
+def test_solvent_mean_falls_back_to_the_overall_mean() -> None:
+    assert solvent_mean(SOLUTIONS).tolist() == [2.0, 2.0, 8.0, 8.0, 2.0, 4.0, 4.0]
+
+
+def test_one_sweep_of_additive_effects_by_hand() -> None:
+    prediction = additive_effects(SOLUTIONS, shrinkage=1.0, sweeps=1)
+    solvent_3, solvent_4 = (-3 - 1) / (2 + 1), 4 / (1 + 1)
+    solute_0 = ((-3 - solvent_3) + (4 - solvent_4)) / (2 + 1)
+    solute_1 = (-1 - solvent_3) / (1 + 1)
+    expected = [4 + solute_0 + solvent_3, 4 + solute_1 + solvent_4, 4 + solvent_3, 4 + solute_0, 4]
+    np.testing.assert_allclose(prediction[[0, 3, 4, 5, 6]], expected)
+
+
+def test_additive_effects_solve_an_additive_table() -> None:
+    effect_a, effect_b = np.array([0.0, 1.0, -2.0, 4.0]), np.array([3.0, -1.0, 0.5])
+    a, b = (grid.ravel() for grid in np.meshgrid(np.arange(4), np.arange(3), indexing="ij"))
+    split = np.where(np.arange(12) % 5 == 4, "test", "train")
+    pairs = PairArrays(a, b + 4, effect_a[a] + effect_b[b], split)
+    np.testing.assert_allclose(additive_effects(pairs, shrinkage=1e-9, sweeps=500), pairs.label, atol=1e-6)
+
+
+def test_degrees_count_training_pairs_of_either_end() -> None:
+    assert degree_product(INTERACTIONS).tolist() == [2, 2, 1, 0, 2, 0, 0, 1]
+    expected = np.log(3 / 2) + np.log(2 / 2)
+    np.testing.assert_allclose(degree_ratio(INTERACTIONS)[[0, 1, 4]], expected)
+
+
+def test_log_odds_of_the_training_rate_stay_finite() -> None:
+    assert train_log_odds(INTERACTIONS)[0] == 0.0
+    only_yes = make_pairs([(0, 1, 1, "train"), (0, 2, 1, "test")])
+    assert train_log_odds(only_yes)[0] == pytest.approx(np.log(1.5 / 0.5))
+
+
+def test_best_threshold_splits_separable_scores() -> None:
+    scores = np.arange(11.0)
+    threshold = best_threshold(scores, (scores > 6).astype(float))
+    assert 6 <= threshold < 7
+
+
+def test_constant_scores_are_never_answered_yes() -> None:
+    assert best_threshold(np.zeros(5), np.array([1.0, 1, 1, 1, 0])) == 0.0
+
+
+# --- the whole table --------------------------------------------------------------------------------------
+
+
+def test_instant_baselines_of_numbers() -> None:
+    results = naive_baselines("number", SOLUTIONS, resamples=20)
+    assert list(results) == ["constant", "solvent_mean", "additive"]
+    constant = results["constant"]
+    assert constant.metrics["test"]["mae"].value == pytest.approx((5 + 2) / 2)
+    assert constant.metrics["valid"]["mae"].value == pytest.approx(1.5)
+    assert np.isnan(constant.prediction).tolist() == [True, True, True, False, False, False, True]
+
+
+def test_instant_baselines_of_yes_or_no() -> None:
+    announced: list[str] = []
+    results = naive_baselines("binary", INTERACTIONS, resamples=20, announce=announced.append)
+    assert list(results) == ["constant", "degree", "degree_ratio"]
+    assert announced == [result.title for result in results.values()]
+    assert "brier" in results["constant"].metrics["test"]
+    assert "brier" not in results["degree"].metrics["test"]
+    assert results["degree"].metrics["valid"]["accuracy"].value == 1.0
+
+
+def test_degree_products_of_zero_and_one_are_scores_not_decisions() -> None:
+    rows: list[tuple[int, int, float, str]] = [(0, 1, 1, "train"), (2, 3, 0, "train")]
+    rows += [(a, b, y, s) for s in ("valid", "test") for a, b, y in ((0, 1, 1), (2, 3, 0), (1, 0, 1))]
+    result = naive_baselines("binary", make_pairs(rows), include=["degree"], resamples=20)["degree"]
+    assert result.metrics["test"]["auc_roc"].value == 1.0
+    assert result.metrics["test"]["accuracy"].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "pairs", "options", "words"),
+    [
+        ("number", SOLUTIONS, {"include": ["degree"]}, "unknown baseline 'degree'"),
+        ("number", SOLUTIONS, {"include": ["morgan_hgb"]}, "needs fingerprints"),
+        ("binary", SOLUTIONS, {}, "label of row 1 is 3"),
+        ("typed", SOLUTIONS, {}, "number, binary"),
+        ("binary", make_pairs([(0, 1, 1, "train"), (0, 2, 0, "test")]), {}, "valid split, which has no rows"),
+    ],
+    ids=["unknown", "no fingerprints", "label", "kind", "no valid rows"],
+)
+def test_impossible_tables_are_refused(kind: Any, pairs: PairArrays, options: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        naive_baselines(kind, pairs, **options)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([(0, 1, np.nan, "train")], "label of row 0 is nan"),
+        ([(0, -1, 1.0, "train")], "row 0 names a negative"),
+        ([(0, 1, 1.0, "dev")], "split of row 0 is 'dev'"),
+        ([(0, 1, 1.0, "test")], "train split"),
+    ],
+    ids=["label", "molecule", "split", "no train"],
+)
+def test_bad_pairs_are_named(rows: list[tuple[int, int, float, str]], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_pairs(rows)
+
+
+def test_columns_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="mol_b has shape"):
+        PairArrays(np.zeros(2, int), np.zeros(1, int), np.zeros(2), np.array(["train", "train"]))
+
+
+# --- published data on the fixed splits -------------------------------------------------------------------
+
+
+def number_of(names: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Row number of each name among the distinct names, and those."""
+    distinct = list(dict.fromkeys(names))
+    position = {name: row for row, name in enumerate(distinct)}
+    return np.array([position[name] for name in names]), distinct
+
+
+def packed_morgan(smiles: list[str]) -> np.ndarray:
+    """Packed Morgan bits, radius 2, [M, 256]."""
+    from rdkit.Chem import MolFromSmiles, rdFingerprintGenerator
+
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    bits = [generator.GetFingerprintAsNumPy(MolFromSmiles(text)) for text in smiles]
+    return np.packbits(np.stack(bits), axis=1)
+
+
+def pairs_of(
+    first: list[str], second: list[str], label: Any, split: pl.Series
+) -> tuple[PairArrays, list[str]]:
+    numbers, smiles = number_of([*first, *second])
+    n = len(first)
+    columns = np.asarray(label, dtype=float), split.to_numpy().astype(str)
+    return PairArrays(numbers[:n], numbers[n:], *columns), smiles
+
+
+def freesolv(real_data: Path, splits: Path, seed: int) -> tuple[PairArrays, list[str]]:
+    lines = (real_data / "freesolv" / "database.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line.split(";") for line in lines if not line.startswith("#")]
+    split = pl.read_csv(splits / "freesolv_random.csv")[f"split_{seed}"]
+    solutes = [row[1].strip() for row in rows]
+    return pairs_of(solutes, ["O"] * len(rows), [float(row[3]) for row in rows], split)
+
+
+def combisolv(real_data: Path, splits: Path, name: str, column: str) -> tuple[PairArrays, list[str]]:
+    from rdkit.Chem import CanonSmiles
+
+    table = pl.read_csv(real_data / "combisolv_exp" / "exp_data.csv", infer_schema_length=None)
+    solute, solvent = table["smiles_solute"].to_list(), table["smiles_solvent"].to_list()
+    canonical = {text: CanonSmiles(text) for text in {*solute, *solvent}}
+    return pairs_of(
+        [canonical[text] for text in solute],
+        [canonical[text] for text in solvent],
+        table["dGsolv_avg"].to_numpy(),
+        pl.read_csv(splits / f"combisolv_exp_{name}.csv")[column],
+    )
+
+
+def chchminer(splits: Path, column: str) -> tuple[PairArrays, list[str]]:
+    table = pl.read_csv(splits / "chchminer_clean.csv")
+    first, second = table["smiles_a"].to_list(), table["smiles_b"].to_list()
+    return pairs_of(first, second, table["label"].to_numpy(), table[column])
+
+
+def assert_figures(
+    baseline: Baseline, names: tuple[str, ...], expected: tuple[float, ...], unit: float
+) -> None:
+    """Test metrics agree with figures printed to a last digit of size ``unit``."""
+    found = [baseline.metrics["test"][name].value for name in names]
+    np.testing.assert_allclose(found, expected, atol=0.51 * unit, rtol=0)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [(0, (2.960, 4.711, -0.013)), (1, (2.453, 3.049, -0.027)), (2, (2.524, 3.124, -0.005))],
+    ids=["seed zero", "seed one", "seed two"],
+)
+def test_mean_of_train_on_freesolv(
+    real_data: Path, splits: Path, seed: int, expected: tuple[float, ...]
+) -> None:
+    pairs, _ = freesolv(real_data, splits, seed)
+    result = naive_baselines("number", pairs, include=["constant"], resamples=0)["constant"]
+    assert_figures(result, ("mae", "rmse", "r2"), expected, 0.001)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "column", "constant", "solvent", "additive"),
+    [
+        ("random", "split_0", (3.336, 4.451, 0.0), (2.896, 3.988, 0.197), (0.925, 1.774, 0.841)),
+        ("random", "split_1", (3.374, 4.590, -0.001), (2.973, 4.181, 0.170), (0.931, 1.912, 0.826)),
+        ("random", "split_2", (3.394, 4.655, 0.0), (2.972, 4.297, 0.148), (0.926, 1.978, 0.819)),
+        ("solvent_holdout", "split", (3.329, 4.411, 0.0), (3.329, 4.411, 0.0), (1.688, 2.031, 0.788)),
+        ("solute_holdout", "split", (2.836, 3.808, -0.036), (2.587, 3.679, 0.033), (3.510, 4.124, -0.215)),
+        ("solute_scaffold", "split", (6.806, 8.289, -1.176), (5.804, 7.497, -0.780), (5.858, 7.471, -0.767)),
+    ],
+    ids=["random zero", "random one", "random two", "solvent", "solute", "scaffold"],
+)
+def test_effects_on_combisolv(
+    real_data: Path,
+    splits: Path,
+    name: str,
+    column: str,
+    constant: tuple[float, ...],
+    solvent: tuple[float, ...],
+    additive: tuple[float, ...],
+) -> None:
+    pairs, _ = combisolv(real_data, splits, name, column)
+    results = naive_baselines("number", pairs, resamples=0)
+    for key, expected in (("constant", constant), ("solvent_mean", solvent), ("additive", additive)):
+        assert_figures(results[key], ("mae", "rmse", "r2"), expected, 0.001)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("column", "degree", "ratio"),
+    [
+        ("split_random", (0.8682, 0.8560, 0.7914), (0.8643, 0.8505, 0.7821)),
+        ("split_cold1", (0.5, 0.4789, 0.5211), (0.7964, 0.7529, 0.7190)),
+        ("split_cold2", (0.5, 0.4257, 0.5743), (0.5, 0.4257, 0.5743)),
+    ],
+    ids=["random", "one unseen", "both unseen"],
+)
+def test_degrees_on_chchminer(
+    splits: Path, column: str, degree: tuple[float, ...], ratio: tuple[float, ...]
+) -> None:
+    pairs, _ = chchminer(splits, column)
+    results = naive_baselines("binary", pairs, resamples=0)
+    for key, expected in (("degree", degree), ("degree_ratio", ratio)):
+        assert_figures(results[key], ("auc_roc", "average_precision", "accuracy"), expected, 0.0001)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_fingerprint_models_on_freesolv(real_data: Path, splits: Path) -> None:
+    pairs, smiles = freesolv(real_data, splits, 0)
+    names = [name for name in baseline_names("number", slow=True) if name.startswith("morgan")]
+    results = naive_baselines("number", pairs, packed_morgan(smiles), include=names, resamples=0)
+    assert_figures(results["morgan_hgb"], ("mae", "rmse", "r2"), (1.630, 3.096, 0.563), 0.01)
+    assert_figures(results["morgan_mlp"], ("mae", "rmse"), (1.494, 2.937), 0.4)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_perceptron_on_combisolv(real_data: Path, splits: Path) -> None:
+    pairs, smiles = combisolv(real_data, splits, "random", "split_0")
+    results = naive_baselines("number", pairs, packed_morgan(smiles), include=["morgan_mlp"], resamples=0)
+    assert_figures(results["morgan_mlp"], ("mae", "rmse"), (0.520, 1.127), 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_perceptron_on_chchminer(splits: Path) -> None:
+    pairs, smiles = chchminer(splits, "split_random")
+    results = naive_baselines("binary", pairs, packed_morgan(smiles), include=["morgan_mlp"], resamples=0)
+    assert_figures(results["morgan_mlp"], ("auc_roc", "average_precision"), (0.9596, 0.9549), 0.015)

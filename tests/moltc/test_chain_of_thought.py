@@ -1,0 +1,127 @@
+"""Prompts, reasoning steps and targets, word by word."""
+
+from __future__ import annotations
+
+import pytest
+
+from moltc.backbone.prompt import Soft
+from moltc.chain_of_thought import ChainOfThought, PromptStyle, interval_step, phrases, prompt_pieces, target
+from moltc.families import CHROMOPHORE, DDI, FAMILIES, SIDE_EFFECT, SOLVATION, Family
+
+BROAD = ChainOfThought(properties=True)
+GIVEN = ChainOfThought(properties=True, teacher_force_properties=True)
+GRAPHS_ONLY = PromptStyle(smiles=False)
+QUESTION = "\nQuestion: What is the solvation free energy of the solute in the solvent, in kcal/mol?\n"
+REASONING = SOLVATION.reasoning("a small alcohol", "water")
+
+
+def written(pieces: tuple[str | Soft, ...]) -> str:
+    return "".join(piece if isinstance(piece, str) else f"<{piece.role} {piece.slot}>" for piece in pieces)
+
+
+def test_default_prompt() -> None:
+    prompt = prompt_pieces(SOLVATION, "CCO", "O")
+    assert prompt.pieces == (
+        "Solute: [START_I_SMILES]CCO[END_I_SMILES]",
+        Soft("solute", 1),
+        "\nSolvent: [START_I_SMILES]O[END_I_SMILES]",
+        Soft("solvent", 2),
+        QUESTION + "Answer: ",
+    )
+    assert prompt.blanked_slots == ()
+
+
+def test_graph_only_prompt_has_no_smiles_block() -> None:
+    prompt = prompt_pieces(DDI, None, None, style=GRAPHS_ONLY)
+    assert written(prompt.pieces) == (
+        "Drug 1: <drug 1>\nDrug 2: <drug 2>\nQuestion: Do these two drugs interact?\nAnswer: "
+    )
+
+
+def test_smiles_markers_are_a_choice() -> None:
+    prompt = prompt_pieces(DDI, "C", "N", style=PromptStyle(smiles_markers=("<", ">")))
+    assert prompt.pieces[0] == "Drug 1: <C>"
+
+
+def test_long_smiles_leave_an_empty_block_and_are_reported() -> None:
+    fits, too_long = "C" * 512, "C" * 513
+    prompt = prompt_pieces(SOLVATION, fits, too_long)
+    assert prompt.blanked_slots == (2,)
+    assert prompt.pieces[0] == f"Solute: [START_I_SMILES]{fits}[END_I_SMILES]"
+    assert prompt.pieces[2] == "\nSolvent: [START_I_SMILES][END_I_SMILES]"
+    assert prompt_pieces(SOLVATION, too_long, too_long, style=GRAPHS_ONLY).blanked_slots == ()
+
+
+@pytest.mark.parametrize("smiles", [None, ""], ids=["none", "empty"])
+def test_a_missing_smiles_is_an_error(smiles: str | None) -> None:
+    with pytest.raises(ValueError, match="Solvent has no SMILES"):
+        prompt_pieces(SOLVATION, "C", smiles)
+
+
+def test_property_and_query_reach_the_question() -> None:
+    assert "emit" in written(prompt_pieces(CHROMOPHORE, "C", "O", property="emission").pieces)
+    assert "cause nausea?" in written(prompt_pieces(SIDE_EFFECT, "C", "O", query="nausea").pieces)
+
+
+def test_broad_step_is_one_line_a_molecule() -> None:
+    assert REASONING == "Solute: a small alcohol\nSolvent: water\n"
+    assert DDI.reasoning("two\n lines ", "x") == "Drug 1: two lines\nDrug 2: x\n"
+    with pytest.raises(ValueError, match="property text of Drug 2 is empty"):
+        DDI.reasoning("x", " ")
+
+
+def test_fine_step() -> None:
+    assert interval_step("-5.0", "-4.5") == "The value lies between -5.0 and -4.5, so it is "
+
+
+@pytest.mark.parametrize(
+    ("cot", "in_prompt", "in_target"),
+    [(ChainOfThought(), "", ""), (BROAD, "", REASONING), (GIVEN, REASONING, "")],
+    ids=["off", "written", "given"],
+)
+def test_the_broad_step_stands_in_exactly_one_place(
+    cot: ChainOfThought, in_prompt: str, in_target: str
+) -> None:
+    prompt = prompt_pieces(SOLVATION, "CCO", "O", cot=cot, reasoning=REASONING)
+    answer = SOLVATION.answer(-4.73, cot)
+    assert prompt.pieces[-1] == f"{QUESTION}{in_prompt}Answer: "
+    assert target(answer, cot, REASONING) == in_target + answer
+    assert SOLVATION.parse(target(answer, cot, REASONING)).value == -4.73
+
+
+def test_missing_property_text_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no property text"):
+        target("Interaction: yes", BROAD)
+    with pytest.raises(ValueError, match="no property text"):
+        prompt_pieces(DDI, "C", "C", cot=GIVEN)
+
+
+def test_impossible_choices_are_refused() -> None:
+    with pytest.raises(ValueError, match="properties: true"):
+        ChainOfThought(teacher_force_properties=True)
+    with pytest.raises(ValueError, match="smiles: false"):
+        PromptStyle(max_smiles_length=0)
+
+
+@pytest.mark.parametrize("style", [PromptStyle(), GRAPHS_ONLY], ids=["smiles", "graphs-only"])
+@pytest.mark.parametrize("cot", [ChainOfThought(), BROAD, GIVEN], ids=["fine", "broad", "given"])
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_every_phrase_occurs_in_a_prompt_or_an_answer(
+    family: Family, cot: ChainOfThought, style: PromptStyle
+) -> None:
+    name = next(iter(family.questions))
+    query = "nausea" if "{query}" in family.questions[name] else None
+    space = family.answer_space(cot, property=name, label_range=(-2.0, 7.0))
+    reasoning = family.reasoning("x", "y")
+    prompt = prompt_pieces(
+        family, "C", "O", property=name, query=query, cot=cot, reasoning=reasoning, style=style
+    )
+    text = "\n".join([written(prompt.pieces), *(target(answer, cot, reasoning) for answer in space.texts)])
+    found = phrases(family, space, property=name, cot=cot, style=style)
+    assert [phrase for phrase in found if phrase not in text] == []
+    assert len(found) == len(set(found))
+    rest = written(prompt.pieces)
+    for phrase in sorted(found, key=len, reverse=True):
+        rest = rest.replace(phrase, "|")
+    assert "Question" not in rest
+    assert "Answer" not in rest

@@ -1,0 +1,143 @@
+"""Fingerprint learners: features, what they can learn, determinism and bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from moltc.baselines import FamilyKind, PairArrays, naive_baselines
+from moltc.fingerprint_baselines import (
+    PerceptronSettings,
+    _batches,
+    boosted_trees,
+    build_perceptron,
+    pair_features,
+    perceptron,
+)
+from moltc.metrics import binary_metrics, regression_metrics
+
+MOLECULES = 40
+
+
+def computed_pairs(kind: FamilyKind, n: int = 360) -> tuple[PairArrays, np.ndarray]:
+    """Labels that follow from a few bits of either molecule."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, size=(MOLECULES, 512), dtype=np.uint8)
+    a, b = rng.integers(MOLECULES, size=(2, n))
+    value = 2.0 * bits[a, 0] + 2.0 * bits[b, 0] - 1.0 * bits[a, 1] - 1.0 * bits[b, 1]
+    label = value if kind == "number" else (value > 1).astype(float)
+    split = rng.choice(["train", "valid", "test", "none"], p=[0.7, 0.1, 0.15, 0.05], size=n)
+    return PairArrays(a, b, label, split), np.packbits(bits, axis=1)
+
+
+def test_numbers_see_both_molecules_in_order() -> None:
+    a, b = np.array([[1, 0]], dtype=np.uint8), np.array([[1, 1]], dtype=np.uint8)
+    assert pair_features("number", a, b).tolist() == [[1, 0, 1, 1]]
+
+
+def test_yes_or_no_sees_sum_and_difference_in_either_order() -> None:
+    a, b = np.array([[1, 0, 0]], dtype=np.uint8), np.array([[1, 1, 0]], dtype=np.uint8)
+    assert pair_features("binary", a, b).tolist() == [[2, 1, 0, 0, 1, 0]]
+    assert pair_features("binary", b, a).tolist() == [[2, 1, 0, 0, 1, 0]]
+
+
+def test_perceptron_has_its_published_size() -> None:
+    assert sum(p.numel() for p in build_perceptron(4096).parameters()) == 2_230_273
+
+
+LEARNERS = pytest.mark.parametrize(
+    "learner", [boosted_trees, perceptron], ids=["boosted trees", "perceptron"]
+)
+KINDS = pytest.mark.parametrize("kind", ["number", "binary"], ids=["number", "binary"])
+
+
+@LEARNERS
+@KINDS
+def test_learners_predict_scored_rows_alike_each_time(kind: FamilyKind, learner: Callable[..., Any]) -> None:
+    pairs, fingerprints = computed_pairs(kind)
+    options: dict[str, Any] = (
+        {"settings": PerceptronSettings(1, 64)} if learner is perceptron else {"max_trees": 3}
+    )
+    first = learner(kind, pairs, fingerprints, seed=3, **options)
+    again = learner(kind, pairs, fingerprints, seed=3, **options)
+    np.testing.assert_array_equal(first, again)
+    assert (np.isfinite(first) == np.isin(pairs.split, ["valid", "test"])).all()
+
+
+@pytest.mark.parametrize(
+    ("learner", "options", "at_least"),
+    [
+        (boosted_trees, {"max_trees": 60}, 0.95),
+        (perceptron, {"settings": PerceptronSettings(20, 64)}, 0.85),
+    ],
+    ids=["boosted trees", "perceptron"],
+)
+@KINDS
+def test_learners_find_the_rule(
+    kind: FamilyKind, learner: Callable[..., Any], options: dict[str, Any], at_least: float
+) -> None:
+    pairs, fingerprints = computed_pairs(kind)
+    test = pairs.rows("test")
+    prediction = learner(kind, pairs, fingerprints, **options)[test]
+    if kind == "number":
+        assert regression_metrics(pairs.label[test], prediction, resamples=0)["pearson"].value > at_least
+    else:
+        assert binary_metrics(pairs.label[test], prediction, resamples=0)["auc_roc"].value > at_least
+
+
+@pytest.mark.parametrize("name", ["morgan_hgb", "morgan_mlp"])
+def test_learners_are_reached_by_name(name: str) -> None:
+    pairs, fingerprints = computed_pairs("binary", n=60)
+    result = naive_baselines("binary", pairs, fingerprints, include=[name], resamples=5)[name]
+    assert result.title.startswith("Morgan + ")
+    assert {"auc_roc", "brier"} <= set(result.metrics["test"])
+
+
+def test_perceptron_leaves_the_global_random_state_and_threads() -> None:
+    pairs, fingerprints = computed_pairs("number")
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    perceptron("number", pairs, fingerprints, settings=PerceptronSettings(1, 64))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"),
+    [(9, [4, 5]), (8, [4, 4]), (3, [3]), (10, [4, 4, 2])],
+    ids=["one left over", "even", "fewer than a batch", "two left over"],
+)
+def test_no_batch_holds_a_single_row(rows: int, sizes: list[int]) -> None:
+    parts = _batches(np.arange(rows), 4)
+    assert [len(part) for part in parts] == sizes
+    assert np.concatenate(parts).tolist() == list(range(rows))
+
+
+@LEARNERS
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda fingerprints: fingerprints.astype(float), "packed bits"),
+        (lambda fingerprints: fingerprints[:5], "only 5 fingerprints"),
+    ],
+    ids=["type", "too few"],
+)
+def test_bad_fingerprints_are_named(
+    learner: Callable[..., Any], change: Callable[..., Any], words: str
+) -> None:
+    pairs, fingerprints = computed_pairs("number")
+    with pytest.raises(ValueError, match=words):
+        learner("number", pairs, change(fingerprints))
+
+
+@LEARNERS
+def test_valid_rows_are_needed(learner: Callable[..., Any]) -> None:
+    pairs, fingerprints = computed_pairs("number")
+    without = PairArrays(
+        pairs.mol_a, pairs.mol_b, pairs.label, np.where(pairs.split == "valid", "none", pairs.split)
+    )
+    with pytest.raises(ValueError, match="valid split"):
+        learner("number", without, fingerprints)
