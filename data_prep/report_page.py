@@ -1,0 +1,180 @@
+"""The build report as one self-contained page: small tables, SVG histograms, everything escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from data_prep.files import replacing
+from data_prep.records import PARTS
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;margin:.5rem 0 1.2rem}
+td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:left}
+td.n{text-align:right;font-variant-numeric:tabular-nums}h2{margin-top:2rem;font-size:1.15rem}
+.note{background:#fff6dd;border-left:4px solid #e0a800;padding:.4rem .8rem;margin:.5rem 0}
+code{font-size:.9em;overflow-wrap:anywhere}
+figure{display:inline-block;margin:.3rem 1rem .3rem 0}figcaption{font-size:.85rem}
+"""
+_COLOURS = {"train": "#4878a8", "valid": "#e0a030", "test": "#b04a4a", "none": "#999"}
+
+
+def write_page(report: Mapping, path: Path) -> None:
+    """Render ``report`` (the dictionary of ``report.json``) to ``path``."""
+    with replacing(path) as partial:
+        partial.write_text(render(report), encoding="utf-8")
+
+
+def render(report: Mapping) -> str:
+    """The page's HTML."""
+    title = f"{report['dataset']}: build report"
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    body = "".join(_sections(report, title))
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
+
+
+def _sections(report: Mapping, title: str) -> Iterable[str]:
+    yield f"<h1>{escape(title)}</h1>"
+    yield from (f'<p class="note">{escape(note)}</p>' for note in report["notes"])
+    roles = f"{report['roles'][0]} and {report['roles'][1]}"
+    yield f"<p>Family <b>{escape(report['family'])}</b>, molecules in the roles {escape(roles)}.</p>"
+    rows, merged = report["rows"], report["merged"]
+    yield _table(
+        ("step", "rows"),
+        [
+            ("read", rows["read"]),
+            ("rejected", rows["rejected"]["count"]),
+            ("merged into an equal pair", merged["duplicate_rows"]),
+            (
+                f"with conflicting labels ({merged['conflict_pairs']} pairs, {merged['conflicts']})",
+                merged["conflict_rows"],
+            ),
+            ("pairs written", report["pairs"]),
+        ],
+    )
+    yield _rejected(rows["rejected"]["by_reason"])
+    yield _split(report)
+    yield _labels(report["labels"])
+    yield _leaks(report["leakage"])
+    yield "<h2>Molecules</h2>" + _table(("what", "count"), list(_flat(report["molecules"])))
+    yield "<h2>Property texts</h2>" + _table(("what", "count"), list(_flat(report["property_text"])))
+    sources = [
+        (
+            source["name"],
+            source["rows"],
+            source["encoding"],
+            _verified(source["verified"]),
+            source["sha256"][:16],
+        )
+        for source in report["sources"]
+    ]
+    yield "<h2>Sources</h2>" + _table(("file", "rows", "encoding", "checksum", "sha256"), sources)
+    yield "<h2>Versions</h2>" + _table(("what", "version"), list(report["versions"].items()))
+
+
+def _verified(state: bool | None) -> str:
+    return {True: "as published", False: "DIFFERS from the published file", None: "not published"}[state]
+
+
+def _rejected(by_reason: Mapping) -> str:
+    if not by_reason:
+        return ""
+    rows = [
+        (kind, entry["count"], example["source"], example["row"], example["value"], example["reason"])
+        for kind, entry in by_reason.items()
+        for example in entry["examples"]
+    ]
+    return "<h2>Rejected rows</h2>" + _table(("kind", "count", "source", "row", "value", "reason"), rows)
+
+
+def _split(report: Mapping) -> str:
+    split = report["split"]
+    shares = ", ".join(f"{share:g}" for share in split["fractions"]) if split["fractions"] else "as given"
+    how = f"<p>Method <b>{escape(split['method'])}</b>, seed {split['seed']}, shares {shares}, "
+    how += f"manifest <code>{split['sha256'][:16]}</code>.</p>"
+    return "<h2>Split</h2>" + how + _table(("part", "pairs"), list(split["sizes"].items()))
+
+
+def _labels(labels: Mapping) -> str:
+    blocks = ["<h2>Labels</h2>"]
+    for name, parts in labels.items():
+        blocks.append(f"<h3>{escape(name)}</h3>")
+        if all("mean" in stats for stats in parts.values()):
+            keys = ("rows", "mean", "sd", "min", "max")
+            blocks.append(
+                _table(
+                    ("part", *keys), [(part, *(stats[key] for key in keys)) for part, stats in parts.items()]
+                )
+            )
+            blocks += [_histogram(part, stats["histogram"]) for part, stats in parts.items()]
+        else:
+            classes = sorted({one for stats in parts.values() for one in stats["classes"]}, key=int)
+            rows = [
+                (part, *(stats["classes"].get(one, 0) for one in classes)) for part, stats in parts.items()
+            ]
+            blocks.append(_table(("part", *(f"class {one}" for one in classes)), rows))
+    return "".join(blocks)
+
+
+def _histogram(part: str, histogram: Mapping) -> str:
+    counts = histogram["counts"]
+    tallest = max(counts) or 1
+    heights = [70 * count / tallest for count in counts]
+    bars = "".join(
+        f'<rect x="{8 * place}" y="{70 - height:.1f}" width="7" height="{height:.1f}"/>'
+        for place, height in enumerate(heights)
+    )
+    svg = f'<svg width="{8 * len(counts)}" height="70" fill="{_COLOURS[part]}" role="img">{bars}</svg>'
+    caption = f"{part}: {histogram['low']:.2f} to {histogram['high']:.2f}"
+    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
+
+
+def _leaks(leakage: Mapping) -> str:
+    rows = []
+    for parts, shared in leakage.items():
+        known = shared["rows_with_known"]
+        molecules = ", ".join(f"{count} ({role})" for role, count in shared["molecules"].items())
+        later = f"{known['a']} / {known['b']} / {known['both']} of {known['of']}"
+        scaffolds = ", ".join(f"{count} ({role})" for role, count in shared["scaffolds"].items())
+        rows.append((parts, shared["pairs"], molecules, scaffolds, later))
+    header = (
+        "parts",
+        "shared pairs",
+        "shared molecules",
+        "shared scaffolds",
+        "rows of the later part with known a / b / both",
+    )
+    return f"<h2>Overlap of {', '.join(PARTS)}</h2>" + _table(header, rows)
+
+
+def _flat(values: Mapping, prefix: str = "") -> Iterable[tuple[str, object]]:
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}: ")
+        elif isinstance(value, list):
+            if value:
+                yield (
+                    name,
+                    "; ".join(
+                        " = ".join(map(str, one)) if isinstance(one, list) else str(one) for one in value
+                    ),
+                )
+        else:
+            yield name, value
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    top = "".join(f"<th>{escape(name)}</th>" for name in header)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f"<table><tr>{top}</tr>{body}</table>"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f'<td class="n">{value:.3f}</td>'
+    if isinstance(value, int):
+        return f'<td class="n">{value:,}</td>'
+    return f"<td>{escape(str(value))}</td>"

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from data_prep import cli, records, splits
+from data_prep.build import load_pairs
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+def report_of(folder) -> dict:
+    return json.loads((folder / "report.json").read_text())
+
+
+@pytest.fixture
+def pairs_command(write, tmp_path):
+    def _run(text, *arguments, columns=("--a", "a", "--b", "b"), family="ddi") -> int:
+        path = write(text)
+        return run(
+            "pairs",
+            "--input",
+            path,
+            *columns,
+            "--label",
+            "y",
+            "--family",
+            family,
+            "--out",
+            tmp_path / "out",
+            "--quiet",
+            *arguments,
+        )
+
+    return _run
+
+
+def test_words_agree_with_the_modules_behind_them():
+    assert tuple(records.FAMILIES) == cli.FAMILIES
+    assert splits.METHODS == cli.METHODS
+
+
+def test_list_shows_every_card(capsys):
+    assert run("list") == 0
+    shown = capsys.readouterr().out
+    assert "freesolv" in shown
+    assert "not yet" in shown
+
+
+def test_help_loads_no_heavy_library():
+    code = (
+        "import sys; from data_prep.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'rdkit', 'polars', 'torch', 'numpy', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_pairs_of_a_table_with_a_byte_order_mark_and_latin_letters(pairs_command, tmp_path, capsys):
+    assert pairs_command("\ufeffa,b,y\nC,O,1\nC,N,0\nC(,N,0\n") == 0
+    assert "unparseable SMILES" in capsys.readouterr().out
+    assert report_of(tmp_path / "out")["pairs"] == 2
+    assert pairs_command("a,b,y,name\nC,O,1,é\n".encode("latin-1")) == 0
+    assert report_of(tmp_path / "out")["sources"][0]["encoding"] == "latin-1"
+
+
+def test_ten_bad_rows_among_good_ones(pairs_command, tmp_path):
+    bad = [
+        "C(C,O,1",
+        ",O,1",
+        "C,O,",
+        "C,O,yes",
+        "C1,O,0",
+        "C,[Zz],0",
+        "C C,O,0",
+        "C,,1",
+        f"{'C' * 600},O,1",
+        "C,O,2",
+    ]
+    good = ["CC,O,1", "CCC,O,0"]
+    assert pairs_command("a,b,y\n" + "\n".join(bad + good) + "\n") == 0
+    report = report_of(tmp_path / "out")
+    assert report["pairs"] == 2
+    assert report["rows"]["rejected"]["count"] == 10
+
+
+@pytest.mark.parametrize("split", ["random", "cold-1", "cold-2", "scaffold", "solvent"])
+def test_every_split_rule_runs(pairs_command, tmp_path, split):
+    rows = "".join(f"{'C' * (1 + row % 9)},{'O' * (1 + row // 9)},{row % 2}\n" for row in range(60))
+    assert pairs_command("a,b,y\n" + rows, "--split", split, "--fractions", "0.6", "0.2", "0.2") == 0
+    assert report_of(tmp_path / "out")["split"]["method"] == split
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--split", "part"), ("--split-column", "part"), ("--split", "column", "--split-column", "part")],
+    ids=["by_name", "by_option", "both"],
+)
+def test_a_column_gives_the_split(pairs_command, tmp_path, arguments, capsys):
+    code = pairs_command("a,b,y,part\nC,O,1,train\nC,N,0,test\n", *arguments)
+    if arguments[:2] == ("--split", "column"):
+        assert code == 2
+        assert "name a column" in capsys.readouterr().err
+        return
+    assert code == 0
+    assert report_of(tmp_path / "out")["split"]["sizes"]["test"] == 1
+
+
+def test_joined_molecules(pairs_command, tmp_path):
+    code = pairs_command("ssid,y\nO.CCO,-5\n", columns=("--dot-joined", "ssid"), family="solvation")
+    assert code == 0
+    pairs, table = load_pairs(tmp_path / "out")
+    assert (table.smiles[pairs["mol_a"][0]], table.smiles[pairs["mol_b"][0]]) == ("CCO", "O")
+
+
+def test_side_effects_with_a_query(pairs_command, tmp_path):
+    text = "a,b,y,effect\nC,O,1,nausea\nC,O,-1,cough\n"
+    assert pairs_command(text, "--query", "effect", family="side-effect") == 0
+    assert sorted(load_pairs(tmp_path / "out")[0]["property"]) == ["cough", "nausea"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--split", "colour"), "no column 'colour'"),
+        (("--fractions", "0.5", "0.2", "0.2"), "add up to 1"),
+        (("--split", "part", "--fractions", "0.8", "0.1", "0.1"), "no effect"),
+        (("--split", "random", "--split-column", "part"), "--split-column needs"),
+        (("--split", "random", "--split-file", "x.csv"), "--split-file already"),
+        (("--split-file", "x.csv", "--split-column", "part"), "x.csv is not a file"),
+        (("--split-file", "x.csv"), "Name the column"),
+        (("--properties", "none.csv"), "none.csv is not a file"),
+    ],
+    ids=[
+        "column",
+        "sum",
+        "given_fractions",
+        "random_column",
+        "two_ways",
+        "no_file",
+        "no_column",
+        "no_properties",
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_exit_code_two(pairs_command, capsys, arguments, message):
+    assert pairs_command("a,b,y,part\nC,O,1,train\n", *arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("data-prep: ")
+    assert "\n" not in error
+    assert message in error
+
+
+def test_build_of_a_set_without_files_or_reader(tmp_path, capsys):
+    assert run("build", "freesolv", "--root", tmp_path, "--out", tmp_path / "out") == 2
+    assert "data-prep fetch freesolv" in capsys.readouterr().err
+    assert run("build", "chebi20", "--root", tmp_path, "--out", tmp_path / "out") == 2
+    assert "no reader yet" in capsys.readouterr().err
+
+
+def test_build_resamples_negatives_or_keeps_the_published_split(tmp_path):
+    folder = tmp_path / "zhangddi"
+    folder.mkdir()
+    parts = {"train": "C,O,1\nC,N,1\nCC,O,0\n", "valid": "O,C,1\n", "test": "N,C,0\nCCC,CCCC,0\n"}
+    for part, rows in parts.items():
+        (folder / f"ZhangDDI_{part}.csv").write_text("smiles_1,smiles_2,label\n" + rows)
+    assert run("build", "zhangddi", "--root", tmp_path, "--out", tmp_path / "clean", "--quiet") == 0
+    clean = report_of(tmp_path / "clean")
+    assert (clean["merged"]["conflict_pairs"], clean["merged"]["sampled_negatives"], clean["pairs"]) == (
+        1,
+        1,
+        2,
+    )
+    legacy = (
+        "build",
+        "zhangddi",
+        "--root",
+        tmp_path,
+        "--out",
+        tmp_path / "legacy",
+        "--quiet",
+        "--legacy-split",
+    )
+    assert run(*legacy) == 0
+    kept = report_of(tmp_path / "legacy")
+    assert (kept["pairs"], kept["merged"]["conflicts"]) == (6, "kept")
+    assert kept["leakage"]["train-valid"]["pairs"] == 1
+    assert run(*legacy, "--split", "random") == 2
+
+
+def test_a_bad_checksum_option_is_named(tmp_path, capsys):
+    assert run("fetch", "zhangddi", "--out", tmp_path, "--sha256", "file=abc") == 2
+    assert "64 hexadecimal" in capsys.readouterr().err
+
+
+def test_demo_says_that_it_is_computed(tmp_path, capsys):
+    assert run("demo", "--out", tmp_path / "demo", "--pairs", 50) == 0
+    assert "not measurements" in " ".join(capsys.readouterr().out.split())
