@@ -29,7 +29,9 @@ def answer_command(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--batch-size must be at least 1, not {arguments.batch_size}")
         pairs = _read_pairs(arguments) if arguments.csv else [tuple(arguments.smiles)]
         predictor = PairPredictor.from_pretrained(arguments.model, arguments.device)
-        answers = predictor.predict(pairs, batch_size=arguments.batch_size, progress=len(pairs) > arguments.batch_size)
+        answers = predictor.predict(
+            pairs, batch_size=arguments.batch_size, progress=len(pairs) > arguments.batch_size
+        )
     except (CheckpointError, DataError, ValueError, OSError, RuntimeError) as error:
         print(f"moltc answer: {error}", file=sys.stderr)
         return 2
@@ -70,7 +72,10 @@ def _print_answer(predictor: PairPredictor, answer: PairAnswer) -> None:
     if answer.probability is not None:
         console.print(f"  probability of yes: {answer.probability:.3f}", markup=False)
     if task.computed:
-        console.print("[yellow]The model was trained on computed data: it shows the software, it knows no chemistry.[/yellow]")
+        console.print(
+            "[yellow]The model was trained on computed data: "
+            "it shows the software, it knows no chemistry.[/yellow]"
+        )
     for warning in answer.warnings:
         console.print(f"[yellow]note:[/yellow] {warning}")
 
@@ -85,7 +90,9 @@ def _write_answers(arguments: argparse.Namespace, answers: list[PairAnswer]) -> 
         writer.writeheader()
         for row, answer in enumerate(answers):
             record = {name: getattr(answer, name) for name in names[1:]}
-            record["interval"] = "" if answer.interval is None else f"{answer.interval[0]} to {answer.interval[1]}"
+            record["interval"] = (
+                "" if answer.interval is None else f"{answer.interval[0]} to {answer.interval[1]}"
+            )
             record["warnings"] = "; ".join(answer.warnings)
             writer.writerow({"row": row, **{k: "" if v is None else v for k, v in record.items()}})
     unfinished.replace(target)

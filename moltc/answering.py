@@ -1,14 +1,15 @@
 """From a batch of prompts to answers: reasoning, constrained decoding, label scoring, free generation.
 
-Numbers are decoded inside the trie of all printable answers, so an invalid answer cannot be written; yes/no answers are
-scored, ``log p(answer + end | prompt)``, under one shared prompt. Symmetric families are asked in both orders and the
-log-odds averaged.
+Numbers are decoded inside the trie of all printable answers, so an invalid answer cannot be written; yes/no
+answers are scored, ``log p(answer + end | prompt)``, under one shared prompt. Symmetric families are asked
+in both orders and the log-odds averaged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,10 +56,11 @@ class Answers:
     @staticmethod
     def concat(parts: Sequence[Answers]) -> Answers:
         """Batches end to end."""
-        joined = {}
+        joined: dict[str, Any] = {}
         for name in Answers.__dataclass_fields__:
             values = [getattr(part, name) for part in parts]
-            joined[name] = np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, [])
+            arrays = isinstance(values[0], np.ndarray)
+            joined[name] = np.concatenate(values) if arrays else [text for part in values for text in part]
         return Answers(**joined)
 
 
@@ -66,7 +68,8 @@ class Answers:
 def answer(model: MolTC, batch: PairBatch) -> Answers:
     """Answer the pairs of a batch.
 
-    A batch made for answering holds, for a symmetric family, all pairs in one order and then all in the other.
+    A batch made for answering holds, for a symmetric family, all pairs in one order and then all in the
+    other.
     """
     encoded: PairOutput = model.lm.encode(batch.inputs)
     trees, reasoning, cut = _reason(model, batch.trees, encoded)
@@ -78,13 +81,15 @@ def answer(model: MolTC, batch: PairBatch) -> Answers:
     return _labels(model, trees, encoded, head, reasoning, cut, batch.num_pairs)
 
 
-def _reason(model: MolTC, trees: Sequence[PromptTree], encoded: PairOutput) -> tuple[list[PromptTree], list[str], np.ndarray]:
+def _reason(
+    model: MolTC, trees: Sequence[PromptTree], encoded: PairOutput
+) -> tuple[list[PromptTree], list[str], np.ndarray]:
     """Let the model write the property step, where it has one, and put it behind the prompts."""
     prompts = [tree.with_completions(()) for tree in trees]
     if not model.config.cot.writes_properties:
         return prompts, [""] * len(prompts), np.zeros(len(prompts), dtype=bool)
     tokenizer = model.language_model.tokenizer
-    breaks = line_breaks(model)
+    breaks = model.line_breaks
     written = generate(
         model.lm,
         prompts,
@@ -101,17 +106,6 @@ def _reason(model: MolTC, trees: Sequence[PromptTree], encoded: PairOutput) -> t
         grown.append(tree.extended(ids if complete else np.concatenate([ids, newline])))
         texts.append(tokenizer.decode(ids, skip_special_tokens=True).strip())
     return grown, texts, ~ended
-
-
-def line_breaks(model: MolTC) -> np.ndarray:
-    """Ids of the tokens whose text holds a line break, int64; found once per model."""
-    cached = getattr(model, "_line_breaks", None)
-    if cached is None:
-        tokenizer = model.language_model.tokenizer
-        texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
-        cached = np.array([i for i, text in enumerate(texts) if "\n" in text], dtype=np.int64)
-        model._line_breaks = cached
-    return cached
 
 
 def _numbers(
@@ -165,7 +159,9 @@ def _labels(
 ) -> Answers:
     yes, no = (int(np.flatnonzero(model.space.values == v)[0]) for v in (1.0, 0.0))
     completions = [model.writer.answer_ids(model.space.texts[i]) for i in (yes, no)]
-    packed = pack([tree.with_completions(completions) for tree in trees], sharing=model.language_model.sharing)
+    packed = pack(
+        [tree.with_completions(completions) for tree in trees], sharing=model.language_model.sharing
+    )
     logps = model.lm.score(packed.to(model.lm.device), encoded).logps.double().cpu().numpy().reshape(-1, 2)
     orders = (logps[:, 0] - logps[:, 1]).reshape(-1, num_pairs).T  # [n, 1 or 2]
     both = np.full((num_pairs, 2), np.nan)
@@ -176,7 +172,7 @@ def _labels(
         value=1.0 / (1.0 + np.exp(-log_odds)),
         text=[model.space.texts[yes if z > 0 else no] for z in log_odds],
         reasoning=reasoning[:num_pairs],
-        reasoning_cut=cut.reshape(-1, num_pairs).any(axis=0),
+        reasoning_cut=np.logical_or.reduce(cut.reshape(-1, num_pairs)),
         interval=np.full((num_pairs, 2), np.nan),
         spread=none,
         best=none,
@@ -189,7 +185,8 @@ def _labels(
 
 @torch.no_grad()
 def write_freely(model: MolTC, batch: PairBatch) -> list[str]:
-    """What the model writes when nothing constrains it (greedy), reasoning and answer; for the invalid-answer rate."""
+    """What the model writes when nothing constrains it (greedy), reasoning and answer; for the
+    invalid-answer rate."""
     encoded = model.lm.encode(batch.inputs)
     trees = [replace(tree, completions=()) for tree in batch.trees[: batch.num_pairs]]
     longest = model.trie.depth

@@ -8,10 +8,13 @@ from typing import Any
 from moltc.task import Task
 
 
-def model_card(task: Task, language_model: dict[str, Any], config: dict[str, Any], results: dict[str, Any] | None) -> str:
+def model_card(
+    task: Task, language_model: dict[str, Any], config: dict[str, Any], results: dict[str, Any] | None
+) -> str:
     """Text of a model card: what the model answers, from what, how well, and how to ask it."""
     origin = (
-        "**Its training labels were computed from a formula, not measured: it shows the software, it knows no chemistry.**\n\n"
+        "**Its training labels were computed from a formula, not measured: "
+        "it shows the software, it knows no chemistry.**\n\n"
         if task.computed
         else ""
     )
@@ -23,8 +26,8 @@ def model_card(task: Task, language_model: dict[str, Any], config: dict[str, Any
         f"*{task.kind.question_template(task.property)}* Answers are text{unit}; training labels span "
         f"{task.low:g} to {task.high:g}.",
         "",
-        f"Language model: {language_model['name']} ({language_model['type']}, {language_model['parameters']:,} parameters, "
-        f"{language_model['trained']:,} trained).",
+        f"Language model: {language_model['name']} ({language_model['type']}, "
+        f"{language_model['parameters']:,} parameters, {language_model['trained']:,} trained).",
         "",
         "```python",
         "from moltc import PairPredictor",
@@ -35,5 +38,12 @@ def model_card(task: Task, language_model: dict[str, Any], config: dict[str, Any
     ]
     if results:
         lines += ["## Test results", "", "```json", json.dumps(results, indent=2, sort_keys=True), "```", ""]
-    lines += ["## Configuration", "", "```json", json.dumps(config, indent=2, sort_keys=True, default=str), "```", ""]
+    lines += [
+        "## Configuration",
+        "",
+        "```json",
+        json.dumps(config, indent=2, sort_keys=True, default=str),
+        "```",
+        "",
+    ]
     return "\n".join(lines)

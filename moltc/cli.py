@@ -13,7 +13,8 @@ LIGHTNING = ("fit", "validate", "test", "predict")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 some rows could not be answered, 2 it could not start."""
+    """Run one command; returns the exit status: 0 done, 1 some rows could not be answered, 2 it could not
+    start."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in LIGHTNING:
         from moltc.lightning_cli import run
@@ -30,30 +31,42 @@ def _parser() -> argparse.ArgumentParser:
     from moltc import __version__
 
     parser = argparse.ArgumentParser(
-        prog="moltc", description="Questions about pairs of molecules, answered in text by a graph-plus-language model."
+        prog="moltc",
+        description="Questions about pairs of molecules, answered in text by a graph-plus-language model.",
     )
     parser.add_argument("--version", action="version", version=f"moltc {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, words in (
-        ("fit", "train on a folder of pairs, test and export: moltc fit --config configs/moltc/freesolv.yaml"),
+        (
+            "fit",
+            "train on a folder of pairs, test and export: moltc fit --config configs/moltc/freesolv.yaml",
+        ),
         ("validate", "loss and score on the valid split"),
         ("test", "answer the test split: metrics beside naive baselines, plots, a report page"),
-        ("predict", "answer the test split of a folder whose labels may be unknown; writes predictions.parquet"),
+        (
+            "predict",
+            "answer the test split of a folder whose labels may be unknown; writes predictions.parquet",
+        ),
     ):
         commands.add_parser(name, help=words, add_help=False)
     ask = commands.add_parser(
         "answer",
         help="ask an exported model about a pair, or about the pairs of a file",
-        description="Ask an exported model. Give the two SMILES in the model's order (solute solvent, drug drug, ...), "
-        "or a file with --csv. A pair that cannot be read is reported with its row and reason; the others are answered.",
+        description="Ask an exported model. Give the two SMILES in the model's order (solute solvent, drug drug, "
+        "...), or a file with --csv. A pair that cannot be read is reported with its row and reason; the others "
+        "are answered.",
     )
     ask.add_argument("--model", required=True, metavar="DIR", help="exported model, e.g. runs/demo/export")
     ask.add_argument("smiles", nargs="*", metavar="SMILES", help="two SMILES")
     ask.add_argument("--csv", metavar="FILE", help="file of pairs (csv, tsv or parquet)")
     ask.add_argument("--a", metavar="COL", help="column of the first molecule (default: the first column)")
     ask.add_argument("--b", metavar="COL", help="column of the second molecule (default: the second column)")
-    ask.add_argument("--out", metavar="FILE", help="where the answers to --csv go (default: FILE with .answers.csv)")
-    ask.add_argument("--batch-size", type=int, default=64, metavar="N", help="pairs of one pass (default: 64)")
+    ask.add_argument(
+        "--out", metavar="FILE", help="where the answers to --csv go (default: FILE with .answers.csv)"
+    )
+    ask.add_argument(
+        "--batch-size", type=int, default=64, metavar="N", help="pairs of one pass (default: 64)"
+    )
     ask.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
     return parser
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
+from data_prep.build import load_pairs
 from data_prep.molecules import MoleculeTable
 from moltc.backbone.graphs import GraphBatch
 from moltc.backbone.packing import PackedTrees, Sharing, pack
@@ -63,16 +63,20 @@ class PairTable:
         folder = Path(folder)
         file = folder / "pairs.parquet"
         if not file.is_file():
-            raise ValueError(f"{folder} holds no pairs.parquet; make it with `data-prep build` or `data-prep pairs`")
-        frame = pl.read_parquet(file)
+            raise ValueError(
+                f"{folder} holds no pairs.parquet; make it with `data-prep build` or `data-prep pairs`"
+            )
+        frame, molecules = load_pairs(folder)
         names = {}
         for column in ("family", "property", "dataset"):
             found = frame[column].unique().to_list()
             if len(found) != 1:
-                raise ValueError(f"{file} holds {len(found)} values of {column}, {found[:4]}; one model answers one task")
+                raise ValueError(
+                    f"{file} holds {len(found)} values of {column}, {found[:4]}; one model answers one task"
+                )
             names[column] = found[0] or ""
         return cls(
-            molecules=MoleculeTable.load(folder),
+            molecules=molecules,
             mol_a=frame["mol_a"].to_numpy(),
             mol_b=frame["mol_b"].to_numpy(),
             label=frame["label"].to_numpy(),
@@ -137,7 +141,8 @@ class PairCollator:
     table, writer : the rows, and how prompts are written.
     sharing : how the language model takes prompt trees.
     targets : give each prompt its target (training and validation loss).
-    both_orders : for symmetric families ask every pair a second time with its molecules exchanged (answering).
+    both_orders : for symmetric families ask every pair a second time with its molecules exchanged
+        (answering).
     pad_id : of the tokenizer.
     """
 
@@ -167,7 +172,9 @@ class PairCollator:
         trees = []
         for n, (r, flip) in enumerate(zip(row.tolist(), exchanged.tolist(), strict=True)):
             text = table.text(r)
-            trees.append(self.writer.tree(text.swapped() if flip else text, int(a[n]), int(b[n]), n, answers[n]))
+            trees.append(
+                self.writer.tree(text.swapped() if flip else text, int(a[n]), int(b[n]), n, answers[n])
+            )
         packed = pack(trees, sharing=self.sharing, pad_id=self.pad_id)
         return PairBatch(
             trees=trees,

@@ -1,4 +1,5 @@
-"""The data module: batches whose order depends on seed and epoch only, and that go on exactly where they stopped."""
+"""The data module: batches whose order depends on seed and epoch only, and that go on exactly where they
+stopped."""
 
 from __future__ import annotations
 
@@ -29,19 +30,21 @@ class _Rows(Dataset):
 class EpochBatches(Sampler[list[int]]):
     """Batches of row numbers, a function of (seed, epoch) alone.
 
-    Batches differ in size by at most one row, so none is too small for batch statistics and no row is left out. With
-    several processes each takes every n-th row of the global batch.
+    Batches differ in size by at most one row, so none is too small for batch statistics and no row is left
+    out. With several processes each takes every n-th row of the global batch.
 
     Parameters
     ----------
     rows : int64, the rows of the split.
     batch_size : rows of the global batch.
     shuffle : new order each epoch.
-    exchange : number of rows of the whole table when rows are to be exchanged (``row + exchange``) with probability 0.5
-        in each epoch, else 0.
+    exchange : number of rows of the whole table when rows are to be exchanged (``row + exchange``) with
+        probability 0.5 in each epoch, else 0.
     """
 
-    def __init__(self, rows: np.ndarray, batch_size: int, *, seed: int, shuffle: bool, exchange: int = 0) -> None:
+    def __init__(
+        self, rows: np.ndarray, batch_size: int, *, seed: int, shuffle: bool, exchange: int = 0
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
@@ -72,38 +75,58 @@ class EpochBatches(Sampler[list[int]]):
         start, self.start = self.start, 0
         for batch in np.array_split(rows, len(self))[start:]:
             if len(batch) < world:
-                raise ValueError(f"a global batch of {len(batch)} rows cannot feed {world} processes; use fewer")
+                raise ValueError(
+                    f"a global batch of {len(batch)} rows cannot feed {world} processes; use fewer"
+                )
             yield batch[rank::world].tolist()
 
 
-class ResumableLoader(DataLoader):
-    """A loader that knows how many batches of the epoch it has given out, and can begin after them."""
+class ResumableLoader:
+    """A loader that knows how many batches of the epoch it has given out, and can begin after them.
 
-    def __init__(self, batches: EpochBatches, size: int, collate: Callable[[list[int]], PairBatch], workers: int) -> None:
-        super().__init__(
+    Parameters
+    ----------
+    batch_sampler : the order of rows.
+    size : row numbers run up to this.
+    collate : makes a batch from row numbers.
+    workers : data processes.
+    """
+
+    def __init__(
+        self,
+        batch_sampler: EpochBatches,
+        size: int,
+        collate: Callable[[list[int]], PairBatch],
+        workers: int = 0,
+    ) -> None:
+        self.batch_sampler = batch_sampler
+        self.collate = collate
+        self.given = 0
+        self._loader = DataLoader(
             _Rows(size),
-            batch_sampler=batches,
+            batch_sampler=batch_sampler,
             collate_fn=collate,
             num_workers=workers,
             persistent_workers=workers > 0,
         )
-        self.batches = batches
-        self.given = 0
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[PairBatch]:
-        self.given = self.batches.start
-        for batch in super().__iter__():
+        self.given = self.batch_sampler.start
+        for batch in self._loader:
             self.given += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
         """Where the epoch stands."""
-        return {"epoch": self.batches.epoch, "given": self.given}
+        return {"epoch": self.batch_sampler.epoch, "given": self.given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on after ``given`` batches of that epoch."""
-        self.batches.epoch = state["epoch"]
-        self.batches.start = state["given"] % len(self.batches)
+        self.batch_sampler.epoch = state["epoch"]
+        self.batch_sampler.start = state["given"] % len(self.batch_sampler)
 
 
 class PairDataModule(lightning.LightningDataModule):
@@ -116,7 +139,8 @@ class PairDataModule(lightning.LightningDataModule):
     eval_batch_size : pairs of a batch when answering.
     num_workers : data processes; 0 makes batches in the training process.
     seed : of the order of rows.
-    max_train_pairs : use only the first pairs of a seeded shuffle of the training split (learning curves, dry runs).
+    max_train_pairs : use only the first pairs of a seeded shuffle of the training split (learning curves,
+        dry runs).
     """
 
     def __init__(
@@ -146,7 +170,9 @@ class PairDataModule(lightning.LightningDataModule):
         rows = self.table.rows(split)
         if not len(rows):
             there = ", ".join(f"{s}: {len(self.table.rows(s))}" for s in SPLITS)
-            raise ValueError(f"{self.folder} has no pairs in split {split} ({there}); build it with another split")
+            raise ValueError(
+                f"{self.folder} has no pairs in split {split} ({there}); build it with another split"
+            )
         if split == "train" and self.max_train_pairs is not None:
             order = np.random.default_rng(self.seed).permutation(len(rows))
             rows = np.sort(rows[order[: self.max_train_pairs]])

@@ -1,4 +1,5 @@
-"""What a test run leaves behind: calibration, metrics beside naive baselines, plots, predictions and a page."""
+"""What a test run leaves behind: calibration, metrics beside naive baselines, plots, predictions and a
+page."""
 
 from __future__ import annotations
 
@@ -42,14 +43,21 @@ def calibrate(model: MolTC, labels: np.ndarray, found: Answers) -> list[str]:
         conformal = SplitConformal.fit(labels, found.value)
         model.calibration = {"conformal": conformal.to_dict()}
         width = conformal.half_width(0.9)
-        return [f"90 % prediction intervals (split conformal, fitted on valid): ± {width:.3g} {model.task.unit}."]
+        return [
+            f"90 % prediction intervals (split conformal, fitted on valid): ± {width:.3g} {model.task.unit}."
+        ]
     platt = PlattCalibration.fit(found.log_odds, labels)
     model.calibration = {"platt": platt.to_dict()}
     return [f"Probabilities are calibrated on valid (Platt): {platt}."]
 
 
 def evaluate(
-    module: PairModule, folder: Path, *, fingerprint_baselines: bool = True, logs: Sequence[Path] = (), seed: int = 0
+    module: PairModule,
+    folder: Path,
+    *,
+    fingerprint_baselines: bool = True,
+    logs: Sequence[Path] = (),
+    seed: int = 0,
 ) -> Evaluation:
     """Write everything about the module's last test run into ``folder``.
 
@@ -72,7 +80,9 @@ def evaluate(
     metrics["invalid_rate"] = Metric(float(np.mean(~np.isfinite(found.value))), float("nan"), float("nan"))
     notes += _free_notes(module)
     if found.reasoning_cut.any():
-        notes.append(f"{int(found.reasoning_cut.sum())} of {len(rows)} reasoning steps did not end within their budget.")
+        notes.append(
+            f"{int(found.reasoning_cut.sum())} of {len(rows)} reasoning steps did not end within budget."
+        )
 
     printed = task.printed(table.label)
     arrays = PairArrays(table.mol_a, table.mol_b, printed, table.split)
@@ -103,14 +113,22 @@ def evaluate(
         model_name="MolTC (text answers)",
     )
     print_metrics(
-        console, metrics, others, title=title, unit=task.unit, model_name="MolTC (text answers)", computed=task.computed
+        console,
+        metrics,
+        others,
+        title=title,
+        unit=task.unit,
+        model_name="MolTC (text answers)",
+        computed=task.computed,
     )
     for note in notes:
         console.print(f"- {note}", markup=False)
     return Evaluation(metrics, others, notes, page)
 
 
-def _number_rows(labels: np.ndarray, found: Answers, seed: int) -> tuple[dict[str, Metric], dict[str, dict[str, Metric]]]:
+def _number_rows(
+    labels: np.ndarray, found: Answers, seed: int
+) -> tuple[dict[str, Metric], dict[str, dict[str, Metric]]]:
     intervals = None if np.isnan(found.interval).all() else found.interval
     metrics = regression_metrics(labels, found.value, intervals=intervals, seed=seed)
     extra = {"MolTC, most probable answer": regression_metrics(labels, found.best, seed=seed)}
@@ -149,11 +167,16 @@ def _free_notes(module: PairModule) -> list[str]:
     if task.is_number:
         outside = np.mean(["outside_interval" in p.flags for p in parsed])
         rmse = np.sqrt(np.mean((values - labels) ** 2))
-        return [f"{note}, {outside:.1%} outside their own interval, RMSE of the valid ones {rmse:.3f} {task.unit}."]
+        return [
+            f"{note}, {outside:.1%} outside their own interval, "
+            f"RMSE of the valid ones {rmse:.3f} {task.unit}."
+        ]
     return [f"{note}, accuracy of the valid ones {np.mean(values == labels):.3f}."]
 
 
-def predictions(table: Any, rows: np.ndarray, labels: np.ndarray, found: Answers, model: MolTC) -> pl.DataFrame:
+def predictions(
+    table: Any, rows: np.ndarray, labels: np.ndarray, found: Answers, model: MolTC
+) -> pl.DataFrame:
     """One row per answered pair: molecules, truth, answer, its parts."""
     smiles = table.molecules.smiles
     columns: dict[str, Any] = {
@@ -165,7 +188,12 @@ def predictions(table: Any, rows: np.ndarray, labels: np.ndarray, found: Answers
         "reasoning": found.reasoning,
     }
     if model.task.is_number:
-        columns |= {"value": found.value, "best": found.best, "low": found.interval[:, 0], "high": found.interval[:, 1]}
+        columns |= {
+            "value": found.value,
+            "best": found.best,
+            "low": found.interval[:, 0],
+            "high": found.interval[:, 1],
+        }
         columns |= {"spread": found.spread, "coverage": found.coverage}
     else:
         columns |= {"log_odds": found.log_odds}

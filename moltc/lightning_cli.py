@@ -1,13 +1,15 @@
-"""``moltc fit | validate | test | predict``: every option in YAML, the resolved configuration saved with the run.
+"""``moltc fit | validate | test | predict``: every option in YAML, the resolved configuration saved with the
+run.
 
-A run lives in one folder, ``trainer.default_root_dir``: config.yaml, logs/, checkpoints/, test/ (metrics, plots, report.html)
-and export/ (the model for :class:`moltc.PairPredictor`).
+A run lives in one folder, ``trainer.default_root_dir``: config.yaml, logs/, checkpoints/, test/ (metrics,
+plots, report.html) and export/ (the model for :class:`moltc.PairPredictor`).
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +36,16 @@ class PairCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: Any) -> None:
         parser.add_argument(
-            "--fingerprint_baselines", type=bool, default=True, help="fit the fingerprint baselines beside a test (minutes)"
+            "--fingerprint_baselines",
+            type=bool,
+            default=True,
+            help="fit the fingerprint baselines beside a test (minutes)",
         )
         parser.add_argument(
-            "--checkpoint_every", type=int, default=200, help="steps between resume checkpoints; 0: at epoch ends only"
+            "--checkpoint_every",
+            type=int,
+            default=200,
+            help="steps between resume checkpoints; 0: at epoch ends only",
         )
 
     @property
@@ -61,8 +69,15 @@ class PairCLI(LightningCLI):
 
     def _checkpoints(self, folder: Path) -> list[Any]:
         every = self._get(self.config_init, "checkpoint_every")
-        when = {"every_n_train_steps": every} if every else {"every_n_epochs": 1, "save_on_train_epoch_end": True}
-        return [ModelCheckpoint(folder, filename="last", enable_version_counter=False, **when), BestCheckpoint(folder)]
+        when = (
+            {"every_n_train_steps": every}
+            if every
+            else {"every_n_epochs": 1, "save_on_train_epoch_end": True}
+        )
+        return [
+            ModelCheckpoint(folder, filename="last", enable_version_counter=False, **when),
+            BestCheckpoint(folder),
+        ]
 
     def after_fit(self) -> None:
         """Load the best weights, answer the test split, export."""
@@ -77,7 +92,11 @@ class PairCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         module = self.model
-        logs = [log for log in self.root.glob("logs/version_*/metrics.csv") if "train/loss" in log.open().readline()]
+        logs = [
+            log
+            for log in self.root.glob("logs/version_*/metrics.csv")
+            if "train/loss" in log.open().readline()
+        ]
         found = evaluate(
             module,
             self.root / "test",
@@ -88,19 +107,25 @@ class PairCLI(LightningCLI):
         module.export(self.root / "export", found.plain())
         console = Console()
         console.print(f"report: {found.page}\nmodel:  {self.root / 'export'}", markup=False, highlight=False)
-        console.print(f"ask it: moltc answer --model {self.root / 'export'} SMILES SMILES", markup=False, highlight=False)
+        console.print(
+            f"ask it: moltc answer --model {self.root / 'export'} SMILES SMILES",
+            markup=False,
+            highlight=False,
+        )
 
     def predict(self, *args: Any, **kwargs: Any) -> None:
         """Answer the test split and write ``predictions.parquet``."""
         batches = self.trainer.predict(*args, **kwargs)
         from moltc.module import gathered
 
-        rows, found = gathered(batches or [])
+        rows, found = gathered([batch for batch in batches or [] if isinstance(batch, tuple)])
         table = self.datamodule.table
         frame = predictions(table, rows, self.model.labels(rows), found, self.model.moltc)
         self.root.mkdir(parents=True, exist_ok=True)
         frame.write_parquet(self.root / "predictions.parquet")
-        Console().print(f"{len(rows)} answers: {self.root / 'predictions.parquet'}", markup=False, highlight=False)
+        Console().print(
+            f"{len(rows)} answers: {self.root / 'predictions.parquet'}", markup=False, highlight=False
+        )
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -124,7 +149,13 @@ def _worst(mode: str) -> Any:
 
 def run(command: str, arguments: Sequence[str] | None = None) -> int:
     """Run one Lightning command (``arguments`` default to the process's own); user errors are one line."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # hardware lists and tips
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(
+        logging.WARNING
+    )  # hardware lists and tips
+    warnings.filterwarnings(
+        "ignore", message="LightningCLI's args parameter is intended"
+    )  # the demo passes its own
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # inside Lightning
     try:
         PairCLI(
             PairModule,

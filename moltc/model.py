@@ -1,9 +1,10 @@
 """MolTC: two molecules, a question, an answer in text (arXiv 2402.03781).
 
-    graphs -> towers -> soft tokens . prompt = SMILES + soft tokens + question . answer = language model(prompt)
+    graphs -> towers -> soft tokens . prompt = SMILES + soft tokens + question . answer = language
+    model(prompt)
 
-This file puts the parts together: what a prompt tree of a pair looks like, the training loss, and saving. How answers are
-decoded stands in :mod:`moltc.answering`.
+This file puts the parts together: what a prompt tree of a pair looks like, the training loss, and saving.
+How answers are decoded stands in :mod:`moltc.answering`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class DecodingConfig:
     width: int = 24
     """Branches kept per prompt while a number is written."""
     point: Literal["expectation", "best", "median"] = "expectation"
-    """The number reported: mean, most probable or median under the distribution over all printable numbers."""
+    """The number reported: mean, most probable or median under the distribution over all printable
+    numbers."""
     max_reasoning_tokens: int = 192
     """Most tokens of the property step; a step cut here is reported with the answer."""
 
@@ -141,8 +143,8 @@ class PromptWriter:
     def tree(self, text: PairText, a: int, b: int, pair: int, answers: Sequence[str] = ()) -> PromptTree:
         """The tree of one pair.
 
-        ``a`` and ``b`` are rows of the molecule table, ``pair`` the prompt's number in its batch; each answer becomes a
-        completion, after the property step where the model writes it.
+        ``a`` and ``b`` are rows of the molecule table, ``pair`` the prompt's number in its batch; each
+        answer becomes a completion, after the property step where the model writes it.
         """
         tree = self.builder.build(self.pieces(text), {1: a, 2: b, PAIR_SLOT: pair})
         if not answers:
@@ -209,7 +211,14 @@ class MolTC(nn.Module):
         """The automaton of the admissible answers."""
         return TokenTrie([self.writer.answer_ids(text) for text in self.space.texts])
 
-    # -- training --------------------------------------------------------------------------------------------------
+    @cached_property
+    def line_breaks(self) -> np.ndarray:
+        """Ids of the tokens whose text holds a line break, int64; they end a line of the property step."""
+        tokenizer = self.language_model.tokenizer
+        texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+        return np.array([i for i, text in enumerate(texts) if "\n" in text], dtype=np.int64)
+
+    # -- training ----------------------------------------------------------------------------------
 
     def head_loss(self, output: PairOutput, labels: Tensor) -> Tensor:
         """Loss of the auxiliary head: squared error of standardised labels, or binary cross-entropy."""
@@ -222,8 +231,8 @@ class MolTC(nn.Module):
     def losses(self, packed: PackedTrees, inputs: PairInputs, labels: Tensor) -> dict[str, Tensor]:
         """Losses of a batch with one completion per prompt.
 
-        Returns ``loss`` (what is minimised), ``nll`` (negative log-likelihood of the target per pair, in nats, summed over
-        its tokens: a prompt token is never scored) and ``head`` where there is a head.
+        Returns ``loss`` (what is minimised), ``nll`` (negative log-likelihood of the target per pair, in
+        nats, summed over its tokens: a prompt token is never scored) and ``head`` where there is a head.
         """
         output = self.lm.encode(inputs)
         scored: Completions = self.lm.score(packed, output)
@@ -233,14 +242,19 @@ class MolTC(nn.Module):
         head = self.head_loss(output, labels)
         return {"loss": nll + self.config.head.weight * head, "nll": nll, "head": head}
 
-    # -- saving ----------------------------------------------------------------------------------------------------
+    # -- saving ------------------------------------------------------------------------------------
 
     def save_pretrained(self, folder: str | Path, *, results: dict[str, Any] | None = None) -> None:
-        """Write the model to a folder: ``config.json``, ``model.safetensors``, ``adapter/``, ``tokenizer/``, a card.
+        """Write the model to a folder: ``config.json``, ``model.safetensors``, ``adapter/``, ``tokenizer/``,
+        a card.
 
         ``results`` are test metrics for the card.
         """
-        settings = {"config": asdict(self.config), "task": self.task.to_dict(), "calibration": self.calibration}
+        settings = {
+            "config": asdict(self.config),
+            "task": self.task.to_dict(),
+            "calibration": self.calibration,
+        }
         card = model_card(self.task, self.language_model.describe(), asdict(self.config), results)
         save_model(folder, self, self.language_model, kind=KIND, settings=settings, card=card)
 

@@ -46,7 +46,8 @@ class OptimConfig:
     floor: float = 0.0
     """Learning rate at the end, as a share of the highest."""
     pretrain_epochs: int = 0
-    """First epochs in which only the towers and the auxiliary head are trained, without the language model."""
+    """First epochs in which only the towers and the auxiliary head are trained, without the language
+    model."""
     joint_lr_factor: float = 0.4
     """Factor of ``lr_towers`` after such epochs: a high rate would undo what was learnt."""
 
@@ -58,25 +59,28 @@ class PairModule(lightning.LightningModule):
     ----------
     language_model, towers, cot, prompt, head, decoding : the model, see :class:`moltc.model.MolTCConfig`.
     optim : optimiser and schedule.
-    seed : of weights, and of the noise of every step, which depends on (seed, step) alone so that a resumed run repeats it.
+    seed : of weights, and of the noise of every step, which depends on (seed, step) alone so that a resumed
+        run repeats it.
     free_answers : pairs of the test split that the model also answers freely, to count invalid answers.
-    start_from : an exported model whose weights are the start (stages, fine-tuning); the parts must be the same.
+    start_from : an exported model whose weights are the start (stages, fine-tuning); the parts must be the
+        same.
     """
 
     def __init__(
         self,
-        language_model: LanguageModelConfig = LanguageModelConfig(),  # noqa: B008 - frozen
-        towers: TowerConfig = TowerConfig(),  # noqa: B008
-        cot: ChainOfThought = ChainOfThought(),  # noqa: B008
-        prompt: PromptStyle = PromptStyle(),  # noqa: B008
-        head: PairHeadConfig = PairHeadConfig(),  # noqa: B008
-        decoding: DecodingConfig = DecodingConfig(),  # noqa: B008
-        optim: OptimConfig = OptimConfig(),  # noqa: B008
+        language_model: LanguageModelConfig = LanguageModelConfig(),
+        towers: TowerConfig = TowerConfig(),
+        cot: ChainOfThought = ChainOfThought(),
+        prompt: PromptStyle = PromptStyle(),
+        head: PairHeadConfig = PairHeadConfig(),
+        decoding: DecodingConfig = DecodingConfig(),
+        optim: OptimConfig = OptimConfig(),
         seed: int = 0,
         free_answers: int = 500,
         start_from: str | None = None,
     ) -> None:
         super().__init__()
+        self.strict_loading = False  # frozen base weights are not stored; on_load_checkpoint checks the rest
         self.config = MolTCConfig(language_model, towers, cot, prompt, head, decoding)
         if optim.pretrain_epochs and not head.weight:
             raise ValueError("pretrain_epochs train the auxiliary head: give head.weight a value above 0")
@@ -90,13 +94,14 @@ class PairModule(lightning.LightningModule):
 
     @property
     def data(self) -> PairDataModule:
-        module = self.trainer.datamodule  # type: ignore[attr-defined]
+        module = getattr(self.trainer, "datamodule", None)
         if not isinstance(module, PairDataModule):
             raise TypeError("PairModule trains on a PairDataModule")
         return module
 
     def setup(self, stage: str) -> None:
-        """Build the model for the data set's task; the tiny model's tokenizer is trained from the training split."""
+        """Build the model for the data set's task; the tiny model's tokenizer is trained from the training
+        split."""
         table = self.data.table
         assert table is not None
         if self.model is None:
@@ -111,14 +116,18 @@ class PairModule(lightning.LightningModule):
             if self.start_from is not None:
                 self.model = continued(self.config, task, self.start_from)
             else:
-                self.model = MolTC.build(self.config, task, training_texts(self.config, task, table, train), seed=self.seed)
+                self.model = MolTC.build(
+                    self.config, task, training_texts(self.config, task, table, train), seed=self.seed
+                )
         self.data.make_collator = self.collator
 
     def collator(self, table: PairTable, *, targets: bool, both_orders: bool) -> PairCollator:
         """The collator that writes this model's prompts."""
         model = self.moltc
         lm = model.language_model
-        return PairCollator(table, model.writer, lm.sharing, targets, both_orders, lm.tokenizer.pad_token_id or 0)
+        return PairCollator(
+            table, model.writer, lm.sharing, targets, both_orders, lm.tokenizer.pad_token_id or 0
+        )
 
     @property
     def moltc(self) -> MolTC:
@@ -127,11 +136,14 @@ class PairModule(lightning.LightningModule):
             raise RuntimeError("the model is built in setup(), from the data set's task")
         return self.model
 
-    # -- optimisation ----------------------------------------------------------------------------------------------
+    # -- optimisation ------------------------------------------------------------------------------
 
     def parameter_groups(self) -> Iterator[tuple[str, bool, list[torch.nn.Parameter]]]:
         """(part, weight decay?, trained parameters) with part "towers" or "language_model"."""
-        for part, module in (("towers", self.moltc.pair_towers), ("language_model", self.moltc.language_model)):
+        for part, module in (
+            ("towers", self.moltc.pair_towers),
+            ("language_model", self.moltc.language_model),
+        ):
             named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
             plain = [p for n, p in named if p.ndim < 2 or "embed" in n or "query_tokens" in n]
             decayed = [p for n, p in named if not (p.ndim < 2 or "embed" in n or "query_tokens" in n)]
@@ -147,16 +159,23 @@ class PairModule(lightning.LightningModule):
         epochs = self.trainer.max_epochs or 1
         phase = round(total * settings.pretrain_epochs / epochs)
         if settings.pretrain_epochs and phase >= total:
-            raise ValueError(f"{settings.pretrain_epochs} pretrain_epochs leave nothing of {epochs} epochs to the language model")
+            raise ValueError(
+                f"{settings.pretrain_epochs} pretrain_epochs leave nothing of {epochs} epochs to the language model"
+            )
         for part, decay, parameters in self.parameter_groups():
-            groups.append({"params": parameters, "lr": rates[part], "weight_decay": settings.weight_decay * decay})
+            groups.append(
+                {"params": parameters, "lr": rates[part], "weight_decay": settings.weight_decay * decay}
+            )
             schedules.append(_schedule(settings, part, phase, total))
         optimizer = torch.optim.AdamW(groups, betas=settings.betas)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip towers and language model each by its own norm, so that neither drowns the other."""
         if not gradient_clip_val:
@@ -185,7 +204,7 @@ class PairModule(lightning.LightningModule):
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=batch.num_pairs)
         return losses["loss"]
 
-    # -- validation ------------------------------------------------------------------------------------------------
+    # -- validation --------------------------------------------------------------------------------
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         model = self.moltc
@@ -214,7 +233,7 @@ class PairModule(lightning.LightningModule):
         assert self.data.table is not None
         return self.moltc.task.printed(self.data.table.label[rows])
 
-    # -- test and prediction ---------------------------------------------------------------------------------------
+    # -- test and prediction -----------------------------------------------------------------------
 
     def on_test_start(self) -> None:
         self.answers, self.test_answers, self.free_texts = [], {}, []
@@ -229,16 +248,14 @@ class PairModule(lightning.LightningModule):
             self.test_answers[split] = (batch.rows, found)
         room = self.free_answers - len(self.free_texts)
         if split == "test" and room > 0:
-            self.free_texts += list(zip(batch.rows.tolist(), write_freely(self.moltc, batch), strict=True))[:room]
+            self.free_texts += list(zip(batch.rows.tolist(), write_freely(self.moltc, batch), strict=True))[
+                :room
+            ]
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> tuple[np.ndarray, Answers]:
         return batch.rows, answer(self.moltc, batch)
 
-    # -- checkpoints -----------------------------------------------------------------------------------------------
-
-    @property
-    def strict_loading(self) -> bool:  # type: ignore[override]
-        return False  # frozen base weights are not stored; on_load_checkpoint checks the rest by name
+    # -- checkpoints -------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what was trained (adapters included) and what names it."""
@@ -256,7 +273,9 @@ class PairModule(lightning.LightningModule):
                 "use the configuration that the run was started with"
             )
         if checkpoint["moltc"]["task"] != self.moltc.task.to_dict():
-            raise CheckpointError("the checkpoint was trained on other data: its task or label statistics differ")
+            raise CheckpointError(
+                "the checkpoint was trained on other data: its task or label statistics differ"
+            )
         if checkpoint["moltc"]["vocabulary"] != self._vocabulary():
             raise CheckpointError("the checkpoint's tokenizer differs from that of this training split")
 
@@ -279,7 +298,9 @@ def continued(config: MolTCConfig, task: Task, folder: str) -> MolTC:
     """A model for ``task`` that starts from an exported one; its parts and vocabulary are kept."""
     before = MolTC.from_pretrained(folder)
     if before.config.towers != config.towers or before.config.language_model != config.language_model:
-        raise ValueError(f"{folder} was made with another language model or other towers; give the same configuration")
+        raise ValueError(
+            f"{folder} was made with another language model or other towers; give the same configuration"
+        )
     model = MolTC(config, task, before.language_model)
     state = {n: t for n, t in before.pair_towers.towers.state_dict().items()}
     model.pair_towers.towers.load_state_dict(state)
@@ -299,7 +320,8 @@ def training_texts(config: MolTCConfig, task: Task, table: PairTable, rows: np.n
 
 
 def _schedule(settings: OptimConfig, part: str, phase: int, total: int) -> Any:
-    """Factor of the learning rate by step: two phases for the towers, the second only for the language model."""
+    """Factor of the learning rate by step: two phases for the towers, the second only for the language
+    model."""
 
     def cycle(step: int, length: int) -> float:
         warm = max(1, round(settings.warmup * length))
@@ -320,5 +342,3 @@ def _schedule(settings: OptimConfig, part: str, phase: int, total: int) -> Any:
 def gathered(parts: list[tuple[np.ndarray, Answers]]) -> tuple[np.ndarray, Answers]:
     """Answers of several batches end to end."""
     return np.concatenate([rows for rows, _ in parts]), Answers.concat([found for _, found in parts])
-
-

@@ -1,8 +1,8 @@
 """The towers of a pair: both molecules' soft tokens, and what the two make together.
 
-Beside the towers stands an optional head on the two graph-level vectors. Trained with the answer it is a control: its
-error says how much reading and writing text costs. Its hidden vector may also enter the prompt as *pair tokens*, so that
-the molecules meet before the language model; both are off unless asked for.
+Beside the towers stands an optional head on the two graph-level vectors. Trained with the answer it is a
+control: its error says how much reading and writing text costs. Its hidden vector may also enter the prompt
+as *pair tokens*, so that the molecules meet before the language model; both are off unless asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class PairHeadConfig:
     """The auxiliary head on both graph-level vectors."""
 
     weight: float = 0.0
-    """Factor of the head's loss (squared error of the standardised label, or binary cross-entropy); 0: no head."""
+    """Factor of the head's loss (squared error of the standardised label, or binary cross-entropy); 0: no
+    head."""
     pair_tokens: int = 0
     """Soft tokens made from the head's hidden vector, placed before the question; 0: none."""
     hidden: int = 256
@@ -39,8 +40,9 @@ class PairHeadConfig:
 class PairInputs(NamedTuple):
     """What the towers of a batch of B prompts read.
 
-    ``towers`` holds the distinct molecules; ``row_a`` and ``row_b`` (long [B]) say which member of towers ``key_a`` and
-    ``key_b`` each prompt's molecules are; ``pair`` (long) which prompts ask for pair tokens, in packed order.
+    ``towers`` holds the distinct molecules; ``row_a`` and ``row_b`` (long [B]) say which member of towers
+    ``key_a`` and ``key_b`` each prompt's molecules are; ``pair`` (long) which prompts ask for pair tokens,
+    in packed order.
     """
 
     towers: TowerInputs
@@ -61,7 +63,8 @@ class PairInputs(NamedTuple):
 
 
 class PairOutput(NamedTuple):
-    """Soft tokens by tower key, and the head's output [B] (standardised value or log-odds), None without a head."""
+    """Soft tokens by tower key, and the head's output [B] (standardised value or log-odds), None without a
+    head."""
 
     soft_tokens: dict[str, Tensor]
     prediction: Tensor | None

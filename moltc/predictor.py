@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from data_prep.molecules import featurise
+from data_prep.molecules import MoleculeTable, featurise
 from moltc.answering import Answers, answer
 from moltc.calibration import PlattCalibration, SplitConformal
 from moltc.collate import PairCollator, PairTable
@@ -30,7 +31,8 @@ class PairAnswer:
     label : "yes" or "no"; None for numbers.
     probability : calibrated probability of yes; None for numbers.
     interval : the interval [L, U) that the answer names; None where it names none.
-    margin : half-width of the 90 % prediction interval (split conformal, fitted on the valid split); None for yes/no.
+    margin : half-width of the 90 % prediction interval (split conformal, fitted on the valid split); None
+        for yes/no.
     text : the answer sentence.
     reasoning : what the model wrote about each molecule first, if its chain of thought has that step.
     unit : of ``value``.
@@ -62,7 +64,9 @@ class PairPredictor:
         self.model = model.eval()
         calibration = model.calibration
         self._platt = PlattCalibration.from_dict(calibration["platt"]) if "platt" in calibration else None
-        self._conformal = SplitConformal.from_dict(calibration["conformal"]) if "conformal" in calibration else None
+        self._conformal = (
+            SplitConformal.from_dict(calibration["conformal"]) if "conformal" in calibration else None
+        )
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> PairPredictor:
@@ -82,7 +86,8 @@ class PairPredictor:
     def predict(
         self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 64, progress: bool = False
     ) -> list[PairAnswer]:
-        """Answer pairs, in order; a pair that cannot be read gets an answer with ``valid`` false and the reason.
+        """Answer pairs, in order; a pair that cannot be read gets an answer with ``valid`` false and the
+        reason.
 
         Each distinct molecule is parsed once, and encoded once a batch.
         """
@@ -114,14 +119,14 @@ class PairPredictor:
         return self.model.task.kind.role_titles
 
     def _answer(
-        self, molecules: object, rows: np.ndarray, batch_size: int, progress: bool
+        self, molecules: MoleculeTable, rows: np.ndarray, batch_size: int, progress: bool
     ) -> tuple[Answers, PairTable]:
         from rich.progress import track
 
         task, lm = self.model.task, self.model.language_model
         count = len(rows)
         table = PairTable(
-            molecules=molecules,  # type: ignore[arg-type]
+            molecules=molecules,
             mol_a=rows[:, 0],
             mol_b=rows[:, 1],
             label=np.full(count, np.nan),
@@ -132,7 +137,12 @@ class PairPredictor:
             pair_id=np.arange(count).astype(str),
         )
         collate = PairCollator(
-            table, self.model.writer, lm.sharing, targets=False, both_orders=True, pad_id=lm.tokenizer.pad_token_id or 0
+            table,
+            self.model.writer,
+            lm.sharing,
+            targets=False,
+            both_orders=True,
+            pad_id=lm.tokenizer.pad_token_id or 0,
         )
         starts = range(0, count, batch_size)
         parts = []
@@ -148,13 +158,19 @@ class PairPredictor:
         for title, molecule in zip(self._titles, (table.mol_a[i], table.mol_b[i]), strict=True):
             fragments = int(table.molecules.num_fragments[molecule])
             if fragments > 1:
-                warnings.append(f"{title} has {fragments} fragments (a salt or mixture); it was answered as given")
+                warnings.append(
+                    f"{title} has {fragments} fragments (a salt or mixture); it was answered as given"
+                )
             smiles = table.molecules.smiles[molecule]
             if self.model.config.prompt.smiles and len(smiles) > self.model.config.prompt.max_smiles_length:
-                warnings.append(f"the SMILES of {title} has {len(smiles)} characters: only its graph was read")
+                warnings.append(
+                    f"the SMILES of {title} has {len(smiles)} characters: only its graph was read"
+                )
         if found.reasoning_cut[i]:
-            warnings.append("the reasoning did not end within its budget; the answer was asked for after what was written")
-        common = {
+            warnings.append(
+                "the reasoning did not end within its budget; the answer was asked for after what was written"
+            )
+        common: dict[str, Any] = {
             "smiles_a": pair[0],
             "smiles_b": pair[1],
             "valid": True,

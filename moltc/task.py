@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,14 @@ class Task:
             values = kind.number_format(property).from_measured(values)
             std = float(values.std()) or 1.0
             return cls(
-                family, property, dataset, float(values.mean()), std, float(values.min()), float(values.max()), computed
+                family,
+                property,
+                dataset,
+                float(values.mean()),
+                std,
+                float(values.min()),
+                float(values.max()),
+                computed,
             )
         classes = np.unique(values).tolist()
         if classes != [0.0, 1.0]:
@@ -67,16 +75,16 @@ class Task:
         """Plain values for JSON."""
         return asdict(self)
 
-    @property
+    @cached_property
     def kind(self) -> Family:
         """The family object."""
         return get_family(self.family)
 
-    @property
+    @cached_property
     def is_number(self) -> bool:
         return self.kind.kind == "number"
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """Unit of the printed numbers; empty for yes/no."""
         kind = self.kind
@@ -86,7 +94,11 @@ class Task:
         """Measured labels in the printed unit (log10 for lifetimes), float64, unrounded."""
         kind = self.kind
         values = np.asarray(labels, dtype=np.float64)
-        return kind.number_format(self.property).from_measured(values) if isinstance(kind, NumberFamily) else values
+        return (
+            kind.number_format(self.property).from_measured(values)
+            if isinstance(kind, NumberFamily)
+            else values
+        )
 
     def answers(self, printed: ArrayLike, cot: ChainOfThought) -> list[str]:
         """Answer texts of labels in the printed unit."""

@@ -30,14 +30,18 @@ class AtomicCheckpointIO(CheckpointIO):
         finally:
             temporary.unlink(missing_ok=True)
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         file = Path(path)
         if not file.is_file():
             raise CheckpointError(f"there is no checkpoint {file}; see the run's checkpoints folder")
         try:
             return torch.load(file, map_location=map_location or "cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError) as error:
-            raise CheckpointError(f"{file} is not a whole checkpoint ({str(error).splitlines()[0]})") from error
+            raise CheckpointError(
+                f"{file} is not a whole checkpoint ({str(error).splitlines()[0]})"
+            ) from error
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)

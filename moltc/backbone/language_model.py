@@ -137,7 +137,7 @@ class LanguageModel(nn.Module):
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         return cls(config, model, tokenizer)
 
-    # -- parts -----------------------------------------------------------------------------------------------------
+    # -- parts -------------------------------------------------------------------------------------
 
     @property
     def causal_lm(self) -> Any:
@@ -201,7 +201,7 @@ class LanguageModel(nn.Module):
             return label_logps(hidden, head.weight, labels, bias=head.bias, transform=self.transform, chunk=chunk)
         return module_label_logps(hidden, head, labels, transform=self.transform, chunk=chunk)
 
-    # -- masks -----------------------------------------------------------------------------------------------------
+    # -- masks -------------------------------------------------------------------------------------
 
     def mask(self, packed: PackedTrees) -> Any:
         """The attention mask of a packed batch, in the form this architecture takes; None where plain causal serves."""
@@ -244,7 +244,7 @@ class LanguageModel(nn.Module):
         return {"name": self.config.name, "type": self.hf_config.model_type, "parameters": total, "trained": trained}
 
 
-# -- building --------------------------------------------------------------------------------------------------------
+# -- building --------------------------------------------------------------------------------------
 
 
 def _attention(config: LanguageModelConfig) -> dict[str, str]:

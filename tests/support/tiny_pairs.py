@@ -1,0 +1,243 @@
+"""A hand-made table of pairs over twelve real molecules, and models small enough to train in seconds.
+
+Labels follow simple rules, so that a tiny model can learn them: a solvation value is a sum of one number per
+molecule, two drugs interact when both or neither are aromatic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import polars as pl
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from data_prep.molecules import featurise
+from data_prep.tables import write_parquet
+from moltc.backbone.graph_encoder import GraphEncoderConfig
+from moltc.backbone.language_model import LanguageModelConfig, LoraSettings, TinyConfig
+from moltc.backbone.qformer import QFormerConfig
+from moltc.backbone.tokenizer import SPECIAL, wrap
+from moltc.backbone.towers import TowerConfig
+from moltc.chain_of_thought import ChainOfThought, PromptStyle
+from moltc.collate import PairBatch, PairCollator, PairTable
+from moltc.data import PairDataModule
+from moltc.model import DecodingConfig, MolTC, MolTCConfig
+from moltc.module import PairModule, training_texts
+from moltc.task import Task
+
+SMILES = (
+    "CCO",
+    "CC(=O)C",
+    "c1ccccc1",
+    "Oc1ccccc1",
+    "CCN",
+    "CC(=O)O",
+    "CCCCCC",
+    "CC#N",
+    "O",
+    "CO",
+    "ClCCl",
+    "Cc1ccccc1",
+)
+SHARE = (-1.37, -1.02, -0.55, -2.81, -1.48, -2.26, 0.93, -1.17, -1.9, -1.21, -0.44, 0.08)
+SPLITS = np.repeat(["train", "valid", "test"], [32, 8, 8])
+
+
+def write_pairs(folder: Path, family: str) -> Path:
+    """Write 48 pairs of a family, "solvation" or "ddi", as ``data-prep`` does; 32 are for training."""
+    featurised = featurise(SMILES, workers=1, progress=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    featurised.table.save(folder)
+    if family == "solvation":  # eight solutes in six solvents, of which two are solutes as well
+        pairs = list(product(range(8), (0, 1, 8, 9, 10, 11)))
+        labels = [round(SHARE[a] + SHARE[b] - 1.5, 2) for a, b in pairs]
+        names = ("solute", "solvent", "solvation free energy", "kcal/mol")
+    else:
+        pairs = list(combinations(range(12), 2))[::-1][:48]
+        labels = [float(("c1" in SMILES[a]) == ("c1" in SMILES[b])) for a, b in pairs]
+        names = ("drug", "drug", "interaction", None)
+    order = np.random.default_rng(3).permutation(len(pairs))
+    rows = featurised.row_of[np.array(pairs)[order]].astype(np.int32)  # [48, 2]
+    count = len(rows)
+    frame = pl.DataFrame(
+        {
+            "pair_id": [f"tiny-{n}" for n in range(count)],
+            "family": [family] * count,
+            "dataset": [f"tiny-{family}"] * count,
+            "role_a": [names[0]] * count,
+            "role_b": [names[1]] * count,
+            "mol_a": rows[:, 0],
+            "mol_b": rows[:, 1],
+            "property": [names[2]] * count,
+            "label": np.array(labels, dtype=np.float64)[order],
+            "label_std": pl.Series([None] * count, dtype=pl.Float64),
+            "n_merged": np.ones(count, dtype=np.int32),
+            "unit": pl.Series([names[3]] * count, dtype=pl.String),
+            "split": SPLITS,
+            "source": ["tiny"] * count,
+            "source_row": np.arange(count),
+        }
+    )
+    write_parquet(frame, folder / "pairs.parquet", metadata={"molecules_sha256": featurised.table.sha256})
+    return folder
+
+
+TINY_LANGUAGE_MODEL = LanguageModelConfig(tiny=TinyConfig(hidden=32, layers=2, heads=4, ffn=64, vocab_size=300))
+POOLED = TowerConfig(
+    encoder=GraphEncoderConfig(kind="gine", features="ogb", hidden=16, num_layers=2),
+    projector="pooled",
+    pooled_hidden=32,
+    num_queries=2,
+)
+QFORMER = TowerConfig(
+    encoder=GraphEncoderConfig(hidden=16, num_layers=2),
+    num_queries=3,
+    qformer=QFormerConfig(hidden=16, layers=2, heads=2, ffn=32, dropout=0.0),
+)
+
+
+def tiny_config(**parts: Any) -> MolTCConfig:
+    """A tiny model with SMILES, pooled towers and the interval step; ``parts`` replace parts of it."""
+    config = MolTCConfig(
+        language_model=TINY_LANGUAGE_MODEL,
+        towers=POOLED,
+        cot=ChainOfThought(),
+        prompt=PromptStyle(),
+        decoding=DecodingConfig(width=8, max_reasoning_tokens=12),
+    )
+    return replace(config, **parts)
+
+
+def build(config: MolTCConfig, table: PairTable, seed: int = 0) -> MolTC:
+    """An untrained model for the table's task, ready to answer."""
+    train = table.rows("train")
+    task = Task.from_labels(table.family, table.property, table.dataset, table.label[train])
+    return MolTC.build(config, task, training_texts(config, task, table, train), seed=seed).eval()
+
+
+def collator(model: MolTC, table: PairTable, *, targets: bool = False, both_orders: bool = True) -> PairCollator:
+    """The collator that writes the model's prompts, for answering unless told otherwise."""
+    lm = model.language_model
+    return PairCollator(table, model.writer, lm.sharing, targets, both_orders, lm.tokenizer.pad_token_id)
+
+
+def train_batch(model: MolTC, table: PairTable, rows: Any) -> PairBatch:
+    """A batch with targets, each pair in one order."""
+    return collator(model, table, targets=True, both_orders=False)(list(rows))
+
+
+def module(config: MolTCConfig, **settings: Any) -> PairModule:
+    """The Lightning module of a model."""
+    return PairModule(
+        language_model=config.language_model,
+        towers=config.towers,
+        cot=config.cot,
+        prompt=config.prompt,
+        head=config.head,
+        decoding=config.decoding,
+        **settings,
+    )
+
+
+def data(folder: Path, **settings: Any) -> PairDataModule:
+    """The data module of a written table, 8 pairs a batch."""
+    return PairDataModule(str(folder), **({"batch_size": 8, "eval_batch_size": 8} | settings))
+
+
+def trainer(root: Path, **settings: Any) -> lightning.Trainer:
+    """A quiet trainer on one CPU thread, without logs and checkpoints unless asked for."""
+    quiet = {
+        "default_root_dir": root,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "log_every_n_steps": 1,
+    }
+    return lightning.Trainer(**(quiet | settings))
+
+
+def character_tokenizer() -> Any:
+    """One token per character: what an ordinary model with a plain tokenizer looks like, offline."""
+    letters = sorted({chr(code) for code in range(32, 127)} | {"\n"})
+    vocabulary = {token: n for n, token in enumerate([*SPECIAL, *letters])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return wrap(tokenizer)
+
+
+def write_llama(folder: Path) -> str:
+    """A local Llama folder with random weights and a tokenizer, as transformers saves it; gives its name."""
+    tokenizer = character_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def llama_config(name: str, training: str, **parts: Any) -> MolTCConfig:
+    """A tiny configuration on a local Llama folder: training "lora", "frozen" or "full"."""
+    lora = LoraSettings(r=4, alpha=8, dropout=0.0)
+    return tiny_config(language_model=LanguageModelConfig(name=name, training=training, lora=lora), **parts)
+
+
+FIT_OPTIONS = {
+    "data.batch_size": 8,
+    "data.eval_batch_size": 8,
+    "model.language_model.tiny.hidden": 32,
+    "model.language_model.tiny.layers": 1,
+    "model.language_model.tiny.vocab_size": 300,
+    "model.towers.encoder.hidden": 16,
+    "model.towers.encoder.num_layers": 2,
+    "model.towers.projector": "pooled",
+    "model.towers.pooled_hidden": 16,
+    "model.towers.num_queries": 2,
+    "model.free_answers": 4,
+    "trainer.max_epochs": 2,
+    "trainer.accelerator": "cpu",
+    "trainer.enable_progress_bar": "false",
+    "trainer.enable_model_summary": "false",
+    "fingerprint_baselines": "false",
+}
+
+
+def arguments(command: str, folder: Path, root: Path, **options: Any) -> list[str]:
+    """Command line of a tiny run; options are named with double underscores for points."""
+    named = {name.replace("__", "."): value for name, value in options.items()}
+    every = FIT_OPTIONS | {"data.folder": folder, "trainer.default_root_dir": root} | named
+    return [command, *(f"--{name}={value}" for name, value in every.items())]
+
+
+class StoppedError(Exception):
+    """What :class:`StopAt` raises."""
+
+
+class StopAt(lightning.Callback):
+    """Ends a run before the given optimiser step, as a crash would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            raise StoppedError
