@@ -154,7 +154,8 @@ def _build(arguments: argparse.Namespace) -> None:
         raise DataError(
             "--legacy-split keeps the published parts; leave --split, --split-file and --fractions out."
         )
-    method = "published" if legacy else arguments.split or "random"
+    drawn = "file" if arguments.split_file else "random"  # a stored split that is named is meant
+    method = "published" if legacy else arguments.split or drawn
     options = _options(arguments, method, card.fractions, resample=card.resample_negatives and not legacy)
     raw = read_dataset(
         arguments.name, arguments.root, published_split=legacy, allow_changed=arguments.allow_changed

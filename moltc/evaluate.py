@@ -34,7 +34,10 @@ class Evaluation:
 
     def plain(self) -> dict[str, Any]:
         """Metric name -> [value, low, high], for cards."""
-        return {name: [round(v, 6) for v in metric] for name, metric in self.metrics.items()}
+        return {
+            name: [round(v, 6) if np.isfinite(v) else None for v in metric]
+            for name, metric in self.metrics.items()
+        }
 
 
 def calibrate(model: MolTC, labels: np.ndarray, found: Answers) -> list[str]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moltc.backbone.checkpoint import (
+    CheckpointError,
     language_model_config,
     load_language_model,
     load_weights,
@@ -172,6 +173,8 @@ class MolTC(nn.Module):
 
     def __init__(self, config: MolTCConfig, task: Task, language_model: LanguageModel) -> None:
         super().__init__()
+        if config.head.label_smoothing and task.is_number:
+            raise ValueError("head.label_smoothing is for yes/no tasks; leave it out for numbers")
         self.config, self.task = config, task
         self.writer = PromptWriter(config, task, language_model.tokenizer)
         width = language_model.hidden_size
@@ -226,7 +229,9 @@ class MolTC(nn.Module):
             raise ValueError("this model has no auxiliary head: give head.weight a value above 0")
         if self.task.is_number:
             return F.mse_loss(output.prediction, (labels - self.task.mean) / self.task.std)
-        return F.binary_cross_entropy_with_logits(output.prediction, labels)
+        smoothing = self.config.head.label_smoothing
+        targets = labels * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(output.prediction, targets)
 
     def losses(self, packed: PackedTrees, inputs: PairInputs, labels: Tensor) -> dict[str, Tensor]:
         """Losses of a batch with one completion per prompt.
@@ -262,11 +267,19 @@ class MolTC(nn.Module):
     def from_pretrained(cls, folder: str | Path) -> MolTC:
         """The mirror of :meth:`save_pretrained`; raises CheckpointError for a folder that is not whole."""
         saved = read_config(folder, kind=KIND)
-        settings = saved["settings"]
-        config = MolTCConfig.from_dict(settings["config"])
-        model = cls(config, Task.from_dict(settings["task"]), load_language_model(folder, saved))
+        try:
+            settings = saved["settings"]
+            config, task = MolTCConfig.from_dict(settings["config"]), Task.from_dict(settings["task"])
+            model = cls(config, task, load_language_model(folder, saved))
+            model.calibration = settings["calibration"]
+        except CheckpointError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"the settings in {folder} do not describe a model of this version ({error!r}); "
+                "export it again"
+            ) from error
         load_weights(folder, model, model.language_model)
-        model.calibration = settings["calibration"]
         return model.eval()
 
 

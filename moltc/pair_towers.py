@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from moltc.backbone.graph_encoder import BatchNorm
 from moltc.backbone.towers import TowerInputs, TowerSet
 
 PAIR = "pair"
@@ -29,10 +30,14 @@ class PairHeadConfig:
     """Soft tokens made from the head's hidden vector, placed before the question; 0: none."""
     hidden: int = 256
     dropout: float = 0.0
+    label_smoothing: float = 0.0
+    """Yes/no tasks: the head's targets are drawn this far towards 1/2; helps where negatives were sampled."""
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.pair_tokens < 0:
             raise ValueError("head.weight and head.pair_tokens must not be negative")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"head.label_smoothing lies between 0 and 1, not {self.label_smoothing}")
         if self.pair_tokens and not self.weight:
             raise ValueError("pair tokens are made by the auxiliary head: give head.weight a value above 0")
 
@@ -90,9 +95,9 @@ class PairTowers(nn.Module):
         if head.weight:
             width = towers.pooled_dim * (3 if symmetric else 4)
             self.body = nn.Sequential(
-                nn.BatchNorm1d(width),
+                BatchNorm(width),
                 nn.Linear(width, head.hidden),
-                nn.BatchNorm1d(head.hidden),
+                BatchNorm(head.hidden),
                 nn.ReLU(),
                 nn.Dropout(head.dropout),
             )

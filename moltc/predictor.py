@@ -102,7 +102,7 @@ class PairPredictor:
         answers: dict[int, PairAnswer] = {}
         for n, (a, b) in enumerate(pairs):
             reasons = [
-                f"{role} {text!r}: {why[2 * n + i]}"
+                f"{role} {shorten(text)}: {why[2 * n + i]}"
                 for i, (role, text) in enumerate(zip(self._titles, (a, b), strict=True))
                 if 2 * n + i in why
             ]
@@ -194,3 +194,8 @@ class PairPredictor:
         sentence = task.kind.answer(float(yes), self.model.config.cot, property=task.property)
         probability = float(1.0 / (1.0 + np.exp(-log_odds)))
         return PairAnswer(**common, label="yes" if yes else "no", probability=probability, text=sentence)
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """A SMILES as messages show it: quoted, and cut with its length named when it is long."""
+    return repr(text) if len(text) <= width else f"{text[:width]!r}... ({len(text)} characters)"
