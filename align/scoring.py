@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from safetensors.torch import load_file
 
-from moltc.backbone.checkpoint import CONFIG, WEIGHTS, CheckpointError, load_language_model, read_config
+from moltc.backbone.checkpoint import load_text_model, read_config, saved_kind
 from moltc.backbone.language_model import LanguageModel, LanguageModelConfig
 from moltc.backbone.prompt import PromptTree
 from moltc.backbone.soft_prompt_lm import SoftPromptLM
@@ -59,6 +58,8 @@ class Prepared(NamedTuple):
 def load_model(name: str, *, dtype: Dtype = "auto", device: str = "cpu") -> SoftPromptLM:
     """The language model of an exported folder, or a Hugging Face folder or id, ready to score text.
 
+    Of a model with towers (a MolTC export, say) the text side is taken alone.
+
     Args:
         name: folder or id.
         dtype: of a Hugging Face model: auto (as stored), float32, bfloat16 or float16.
@@ -69,32 +70,14 @@ def load_model(name: str, *, dtype: Dtype = "auto", device: str = "cpu") -> Soft
         ValueError: when ``dtype`` is set for an exported model, which keeps its own.
     """
     folder = Path(name)
-    kind = _export_kind(folder)
-    if kind is None:
+    if saved_kind(folder) is None:
         config = LanguageModelConfig(name=name, training="frozen", dtype=dtype)
         language_model = LanguageModel.from_config(config)
+    elif dtype != "auto":
+        raise ValueError(f"{folder} is an exported model and keeps its dtype; leave dtype at 'auto'")
     else:
-        if dtype != "auto":
-            raise ValueError(f"{folder} is an exported model and keeps its dtype; leave dtype at 'auto'")
-        saved = read_config(folder, kind=kind)
-        language_model = load_language_model(folder, saved)
-        if language_model.config.training == "full":
-            marker = "language_model.model."
-            weights = load_file(folder / WEIGHTS)
-            own = {key.split(marker, 1)[1]: value for key, value in weights.items() if marker in key}
-            language_model.model.load_state_dict(own)
+        language_model = load_text_model(folder, read_config(folder))
     return SoftPromptLM(language_model).to(device).eval()
-
-
-def _export_kind(folder: Path) -> str | None:
-    """Kind of an exported model; None where there is none (a Hugging Face config names no kind)."""
-    path = folder / CONFIG
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("kind")
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); export the model again") from error
 
 
 def read_rows(path: Path) -> tuple[list[Row], list[Refusal]]:
@@ -191,7 +174,7 @@ def score_rows(
         batch_tokens: tokens of one pass; a single longer row is a pass of its own.
     """
     language_model = model.language_model
-    window = getattr(language_model.hf_config, "max_position_embeddings", None)
+    window = language_model.max_positions
     batch: list[Prepared] = []
     for row in rows:
         try:

@@ -1,7 +1,7 @@
 """Molecular pair reasoning: graph encoders, projectors and a language model that answers in text.
 
-The shared machinery (prompt trees, towers, log-probabilities, decoding) lives in :mod:`moltc.backbone`; what is said
-about pairs of molecules lives beside it. Heavy libraries are imported on first use.
+The shared machinery (prompt trees, towers, log-probabilities, decoding) lives in :mod:`moltc.backbone`; what
+is said about pairs of molecules lives beside it. Heavy libraries are imported on first use.
 """
 
 from __future__ import annotations

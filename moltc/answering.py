@@ -8,7 +8,7 @@ in both orders and the log-odds averaged.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from moltc.backbone.decoding import decode_trie, generate
 from moltc.backbone.packing import pack
 from moltc.backbone.prompt import PromptTree
 from moltc.collate import PairBatch
+from moltc.metrics import sigmoid
 from moltc.model import MolTC
 from moltc.pair_towers import PairOutput
 
@@ -128,7 +129,7 @@ def _numbers(
     nearest = _nearest(space.values, chosen)
     none = np.full(len(trees), np.nan)
     return Answers(
-        value=chosen,
+        value=space.values[nearest],  # as printed, so that it cannot leave its own interval
         text=[space.texts[i] for i in nearest],
         reasoning=reasoning,
         reasoning_cut=cut,
@@ -169,7 +170,7 @@ def _labels(
     log_odds = orders.mean(axis=1)
     none = np.full(num_pairs, np.nan)
     return Answers(
-        value=1.0 / (1.0 + np.exp(-log_odds)),
+        value=sigmoid(log_odds),
         text=[model.space.texts[yes if z > 0 else no] for z in log_odds],
         reasoning=reasoning[:num_pairs],
         reasoning_cut=np.logical_or.reduce(cut.reshape(-1, num_pairs)),
@@ -188,9 +189,11 @@ def write_freely(model: MolTC, batch: PairBatch) -> list[str]:
     """What the model writes when nothing constrains it (greedy), reasoning and answer; for the
     invalid-answer rate."""
     encoded = model.lm.encode(batch.inputs)
-    trees = [replace(tree, completions=()) for tree in batch.trees[: batch.num_pairs]]
+    trees = [tree.with_completions(()) for tree in batch.trees[: batch.num_pairs]]
+    entities = pack(trees).entities  # one order only: for each tower the first of those in the batch
+    soft = {key: encoded.soft_tokens[key][: len(members)] for key, members in entities.items()}
     longest = model.trie.depth
     if model.config.cot.writes_properties:
         longest += model.config.decoding.max_reasoning_tokens
-    written = generate(model.lm, trees, encoded, max_new_tokens=longest + 4)
+    written = generate(model.lm, trees, PairOutput(soft, None), max_new_tokens=longest + 4)
     return [model.language_model.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in written]

@@ -52,9 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     ask = commands.add_parser(
         "answer",
         help="ask an exported model about a pair, or about the pairs of a file",
-        description="Ask an exported model. Give the two SMILES in the model's order (solute solvent, drug drug, "
-        "...), or a file with --csv. A pair that cannot be read is reported with its row and reason; the others "
-        "are answered.",
+        description="Ask an exported model. Give the two SMILES in the model's order (solute solvent, drug "
+        "drug, ...), or a file with --csv. A pair that cannot be read is reported with its row and reason; "
+        "the others are answered.",
     )
     ask.add_argument("--model", required=True, metavar="DIR", help="exported model, e.g. runs/demo/export")
     ask.add_argument("smiles", nargs="*", metavar="SMILES", help="two SMILES")

@@ -144,6 +144,7 @@ class PairCollator:
     both_orders : for symmetric families ask every pair a second time with its molecules exchanged
         (answering).
     pad_id : of the tokenizer.
+    label_noise, seed : noise on the answers written as targets (see the data module), and its seed.
     """
 
     table: PairTable
@@ -152,23 +153,27 @@ class PairCollator:
     targets: bool
     both_orders: bool = False
     pad_id: int = 0
+    label_noise: float = 0.0
+    seed: int = 0
 
     def __call__(self, indices: Sequence[int]) -> PairBatch:
-        """Rows of the table; ``row + len(table)`` stands for a row with its molecules exchanged."""
+        """Rows of the table; ``row + len(table)`` stands for a row with its molecules exchanged.
+
+        A multiple of ``2 * len(table)`` on top counts epochs: noise depends on (seed, epoch, batch) alone.
+        """
         task, table = self.writer.task, self.table
-        index = np.asarray(indices, dtype=np.int64)
+        epoch, index = np.divmod(np.asarray(indices, dtype=np.int64), 2 * len(table))
         row, exchanged = index % len(table), index >= len(table)
         num_pairs = len(row)
         if self.both_orders and task.kind.symmetric:
             row, exchanged = np.tile(row, 2), np.concatenate([exchanged, ~exchanged])
         a = np.where(exchanged, table.mol_b[row], table.mol_a[row])
         b = np.where(exchanged, table.mol_a[row], table.mol_b[row])
-        labels = np.full(len(row), np.nan)
-        known = ~np.isnan(table.label[row])
-        labels[known] = task.printed(table.label[row][known])
+        labels = task.printed(table.label[row])
         answers: list[Sequence[str]] = [()] * len(row)
         if self.targets:
-            answers = [(text,) for text in task.answers(labels, self.writer.config.cot)]
+            written = self._with_noise(labels, int(epoch[0]), int(row[0])) if self.label_noise else labels
+            answers = [(text,) for text in task.answers(written, self.writer.config.cot)]
         trees = []
         for n, (r, flip) in enumerate(zip(row.tolist(), exchanged.tolist(), strict=True)):
             text = table.text(r)
@@ -184,6 +189,14 @@ class PairCollator:
             rows=row[:num_pairs],
             num_pairs=num_pairs,
         )
+
+    def _with_noise(self, labels: np.ndarray, epoch: int, first: int) -> np.ndarray:
+        """Labels as they are written in one epoch's batch; ``first`` is its first row."""
+        rng, task = np.random.default_rng([self.seed, epoch, first]), self.writer.task
+        if task.is_number:
+            noisy = labels + self.label_noise * rng.normal(size=len(labels))
+            return np.clip(noisy, task.low, task.high)
+        return np.where(rng.random(len(labels)) < self.label_noise, 1 - labels, labels)
 
 
 def pair_inputs(

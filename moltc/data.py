@@ -40,15 +40,24 @@ class EpochBatches(Sampler[list[int]]):
     shuffle : new order each epoch.
     exchange : number of rows of the whole table when rows are to be exchanged (``row + exchange``) with
         probability 0.5 in each epoch, else 0.
+    epoch_stride : added to every row once for each epoch before this one, so that a collator can tell
+        epochs apart; 0: not.
     """
 
     def __init__(
-        self, rows: np.ndarray, batch_size: int, *, seed: int, shuffle: bool, exchange: int = 0
+        self,
+        rows: np.ndarray,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        exchange: int = 0,
+        epoch_stride: int = 0,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
-        self.shuffle, self.exchange = shuffle, exchange
+        self.shuffle, self.exchange, self.epoch_stride = shuffle, exchange, epoch_stride
         self.epoch = 0
         self.start = 0
 
@@ -58,8 +67,9 @@ class EpochBatches(Sampler[list[int]]):
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the coming epoch."""
-        self.epoch = epoch
+        """Choose the order of the coming epoch; only the epoch that was resumed starts midway."""
+        if epoch != self.epoch:
+            self.epoch, self.start = epoch, 0
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_size)
@@ -71,6 +81,7 @@ class EpochBatches(Sampler[list[int]]):
             rows = rng.permutation(rows)
             if self.exchange:
                 rows = rows + self.exchange * rng.integers(0, 2, size=len(rows))
+        rows = rows + self.epoch_stride * self.epoch
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         start, self.start = self.start, 0
         for batch in np.array_split(rows, len(self))[start:]:
@@ -139,6 +150,9 @@ class PairDataModule(lightning.LightningDataModule):
     eval_batch_size : pairs of a batch when answering.
     num_workers : data processes; 0 makes batches in the training process.
     seed : of the order of rows.
+    label_noise : noise on the answers that are written as training targets, drawn anew each epoch: it keeps a
+        small model from learning them by heart. For numbers its standard deviation on the printed scale, for
+        yes/no the probability of the other answer. The auxiliary head sees the labels as they are.
     max_train_pairs : use only the first pairs of a seeded shuffle of the training split (learning curves,
         dry runs).
     """
@@ -150,14 +164,23 @@ class PairDataModule(lightning.LightningDataModule):
         eval_batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
+        label_noise: float = 0.0,
         max_train_pairs: int | None = None,
     ) -> None:
         super().__init__()
-        self.folder = folder
+        if max_train_pairs is not None and max_train_pairs < 1:
+            raise ValueError(
+                f"max_train_pairs must be at least 1, not {max_train_pairs}; leave it out for all"
+            )
+        if label_noise < 0:
+            raise ValueError(f"label_noise must not be negative, got {label_noise}")
+        self.folder, self.label_noise = folder, label_noise
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.seed, self.max_train_pairs = num_workers, seed, max_train_pairs
         self.table: PairTable | None = None
         self.make_collator: Callable[..., PairCollator] | None = None
+        self._train: ResumableLoader | None = None
+        self._resumed: dict[str, int] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Open the tables (memory-mapped; nothing is copied per process)."""
@@ -184,17 +207,26 @@ class PairDataModule(lightning.LightningDataModule):
         if self.make_collator is None:
             raise RuntimeError("the module was not set up: its prompt writer makes the batches")
         collate = self.make_collator(self.table, targets=targets, both_orders=not train)
+        if train and self.label_noise:
+            if not collate.writer.task.is_number and self.label_noise >= 0.5:
+                raise ValueError(f"label_noise {self.label_noise} turns yes into no: stay below 0.5")
+            collate.label_noise, collate.seed = self.label_noise, self.seed
         batches = EpochBatches(
             self.rows(split),
             self.batch_size if train else self.eval_batch_size,
             seed=self.seed,
             shuffle=train,
             exchange=len(self.table) if train and collate.writer.task.kind.symmetric else 0,
+            epoch_stride=2 * len(self.table) if train else 0,
         )
         return ResumableLoader(batches, 2 * len(self.table), collate, self.num_workers if train else 0)
 
     def train_dataloader(self) -> ResumableLoader:
-        return self.loader("train", train=True, targets=True)
+        self._train = self.loader("train", train=True, targets=True)
+        if self._resumed:
+            self._train.load_state_dict(self._resumed)
+            self._resumed = {}
+        return self._train
 
     def val_dataloader(self) -> ResumableLoader:
         return self.loader("valid", train=False, targets=True)
@@ -205,6 +237,17 @@ class PairDataModule(lightning.LightningDataModule):
 
     def predict_dataloader(self) -> ResumableLoader:
         return self.loader("test", train=False, targets=False)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the training epoch stands; kept with every checkpoint."""
+        return {} if self._train is None else self._train.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from there; a trainer may ask for the loader before or after this."""
+        if self._train is None:
+            self._resumed = state_dict
+        else:
+            self._train.load_state_dict(state_dict)
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         return batch.to(device)

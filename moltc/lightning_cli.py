@@ -1,8 +1,9 @@
 """``moltc fit | validate | test | predict``: every option in YAML, the resolved configuration saved with the
 run.
 
-A run lives in one folder, ``trainer.default_root_dir``: config.yaml, logs/, checkpoints/, test/ (metrics,
-plots, report.html) and export/ (the model for :class:`moltc.PairPredictor`).
+A run lives in one folder, ``trainer.default_root_dir``: logs/version_N/ (config.yaml, metrics.csv; a number
+for each start), checkpoints/, test/ (metrics, plots, report.html) and export/ (the model for
+:class:`moltc.PairPredictor`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from data_prep.errors import DataError
@@ -26,9 +28,9 @@ from moltc.data import PairDataModule
 from moltc.evaluate import evaluate, predictions
 from moltc.families import get_family
 from moltc.module import PairModule
-from moltc.training import AtomicCheckpointIO
+from moltc.training import AtomicCheckpointIO, LastCheckpoint
 
-USER_ERRORS = (CheckpointError, DataError, ValueError, FileNotFoundError)
+USER_ERRORS = (CheckpointError, DataError, ValueError, FileNotFoundError, MisconfigurationException)
 
 
 class PairCLI(LightningCLI):
@@ -45,7 +47,7 @@ class PairCLI(LightningCLI):
             "--checkpoint_every",
             type=int,
             default=200,
-            help="steps between resume checkpoints; 0: at epoch ends only",
+            help="steps between resume checkpoints within an epoch; 0: at epoch ends only",
         )
 
     @property
@@ -69,15 +71,7 @@ class PairCLI(LightningCLI):
 
     def _checkpoints(self, folder: Path) -> list[Any]:
         every = self._get(self.config_init, "checkpoint_every")
-        when = (
-            {"every_n_train_steps": every}
-            if every
-            else {"every_n_epochs": 1, "save_on_train_epoch_end": True}
-        )
-        return [
-            ModelCheckpoint(folder, filename="last", enable_version_counter=False, **when),
-            BestCheckpoint(folder),
-        ]
+        return [BestCheckpoint(folder), LastCheckpoint(folder / "last.ckpt", every)]
 
     def after_fit(self) -> None:
         """Load the best weights, answer the test split, export."""

@@ -90,7 +90,7 @@ class PairModule(lightning.LightningModule):
         self.test_answers: dict[str, tuple[np.ndarray, Answers]] = {}
         self.free_texts: list[tuple[int, str]] = []
 
-    # -- set-up ----------------------------------------------------------------------------------------------------
+    # -- set-up ------------------------------------------------------------------------------------
 
     @property
     def data(self) -> PairDataModule:
@@ -155,12 +155,16 @@ class PairModule(lightning.LightningModule):
         settings = self.optim
         rates = {"towers": settings.lr_towers, "language_model": settings.lr_language_model}
         groups, schedules = [], []
-        total = int(self.trainer.estimated_stepping_batches)
+        steps = self.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise ValueError("the schedule needs an end: give trainer.max_epochs or trainer.max_steps")
+        total = int(steps)
         epochs = self.trainer.max_epochs or 1
         phase = round(total * settings.pretrain_epochs / epochs)
         if settings.pretrain_epochs and phase >= total:
             raise ValueError(
-                f"{settings.pretrain_epochs} pretrain_epochs leave nothing of {epochs} epochs to the language model"
+                f"{settings.pretrain_epochs} pretrain_epochs leave nothing of {epochs} epochs to the "
+                "language model"
             )
         for part, decay, parameters in self.parameter_groups():
             groups.append(
@@ -269,8 +273,8 @@ class PairModule(lightning.LightningModule):
         if missing or unexpected:
             what = "the adapter, " if any("lora_" in name for name in missing) else ""
             raise CheckpointError(
-                f"the checkpoint does not fit this model: missing {what}{missing[:3]}, unexpected {unexpected[:3]}; "
-                "use the configuration that the run was started with"
+                f"the checkpoint does not fit this model: missing {what}{missing[:3]}, "
+                f"unexpected {unexpected[:3]}; use the configuration that the run was started with"
             )
         if checkpoint["moltc"]["task"] != self.moltc.task.to_dict():
             raise CheckpointError(
@@ -295,16 +299,18 @@ class PairModule(lightning.LightningModule):
 
 
 def continued(config: MolTCConfig, task: Task, folder: str) -> MolTC:
-    """A model for ``task`` that starts from an exported one; its parts and vocabulary are kept."""
+    """A model for ``task`` that starts from an exported one: its language model, vocabulary and towers, and
+    its auxiliary head where both have the same."""
     before = MolTC.from_pretrained(folder)
     if before.config.towers != config.towers or before.config.language_model != config.language_model:
         raise ValueError(
             f"{folder} was made with another language model or other towers; give the same configuration"
         )
     model = MolTC(config, task, before.language_model)
-    state = {n: t for n, t in before.pair_towers.towers.state_dict().items()}
-    model.pair_towers.towers.load_state_dict(state)
-    return model
+    model.pair_towers.towers.load_state_dict(before.pair_towers.towers.state_dict())
+    if before.config.head == config.head and before.task.kind.symmetric == task.kind.symmetric:
+        model.pair_towers.load_state_dict(before.pair_towers.state_dict())
+    return model.train()  # loaded models are in evaluation mode, and trainers leave the mode as it is
 
 
 def training_texts(config: MolTCConfig, task: Task, table: PairTable, rows: np.ndarray) -> Iterator[str]:

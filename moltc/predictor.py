@@ -14,6 +14,7 @@ from data_prep.molecules import MoleculeTable, featurise
 from moltc.answering import Answers, answer
 from moltc.calibration import PlattCalibration, SplitConformal
 from moltc.collate import PairCollator, PairTable
+from moltc.metrics import sigmoid
 from moltc.model import MolTC
 
 MARGIN_LEVEL = 0.9
@@ -90,7 +91,16 @@ class PairPredictor:
         reason.
 
         Each distinct molecule is parsed once, and encoded once a batch.
+
+        Raises
+        ------
+        ValueError : something in the list is no pair, or ``batch_size`` is below 1.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        for n, pair in enumerate(pairs):
+            if isinstance(pair, str) or len(pair) != 2:
+                raise ValueError(f"pair {n} is {pair!r}: give two SMILES, such as ('CCO', 'O')")
         pairs = [(str(a or "").strip(), str(b or "").strip()) for a, b in pairs]
         strings = [s for pair in pairs for s in pair]
         read = featurise(strings, workers=1, progress=False) if strings else None
@@ -192,7 +202,7 @@ class PairPredictor:
             log_odds = float(self._platt.log_odds(np.array([log_odds]))[0])
         yes = log_odds > 0
         sentence = task.kind.answer(float(yes), self.model.config.cot, property=task.property)
-        probability = float(1.0 / (1.0 + np.exp(-log_odds)))
+        probability = float(sigmoid(np.array(log_odds)))
         return PairAnswer(**common, label="yes" if yes else "no", probability=probability, text=sentence)
 
 

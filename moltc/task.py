@@ -91,14 +91,13 @@ class Task:
         return kind.number_format(self.property).unit if isinstance(kind, NumberFamily) else ""
 
     def printed(self, labels: ArrayLike) -> np.ndarray:
-        """Measured labels in the printed unit (log10 for lifetimes), float64, unrounded."""
+        """Measured labels [n] in the printed unit (log10 for lifetimes), float64, unrounded; NaN stays."""
         kind = self.kind
-        values = np.asarray(labels, dtype=np.float64)
-        return (
-            kind.number_format(self.property).from_measured(values)
-            if isinstance(kind, NumberFamily)
-            else values
-        )
+        values = np.array(labels, dtype=np.float64)
+        if isinstance(kind, NumberFamily):
+            known = ~np.isnan(values)
+            values[known] = kind.number_format(self.property).from_measured(values[known])
+        return values
 
     def answers(self, printed: ArrayLike, cot: ChainOfThought) -> list[str]:
         """Answer texts of labels in the printed unit."""

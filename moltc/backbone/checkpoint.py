@@ -1,7 +1,7 @@
 """Saving and loading: a folder of JSON, safetensors and a card, written whole or not at all.
 
-``config.json`` is written last and holds the hash of every other file, so a half-written or altered folder is refused.
-Nothing that is read here can run code.
+``config.json`` is written last and holds the hash of every other file, so a half-written or altered folder is
+refused. Nothing that is read here can run code.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from moltc.backbone.language_model import LanguageModel, LanguageModelConfig, LoraSettings, TinyConfig, load_tokenizer
+from moltc.backbone.language_model import LanguageModel, load_tokenizer
+from moltc.backbone.language_model_config import LanguageModelConfig
 
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+ADAPTER = "adapter"
+TOKENIZER = "tokenizer"
+ARCHITECTURE = "architecture"
+"""Folder of the Hugging Face config, where the base weights are saved too: such a folder needs no other."""
 
 
 class CheckpointError(ValueError):
@@ -38,58 +43,97 @@ def sha256(path: Path) -> str:
 
 
 def atomic_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Create ``folder`` by filling a temporary one beside it and renaming; an older folder is replaced."""
-    folder = Path(folder)
+    """Create ``folder`` by filling a temporary one beside it and renaming; an older saved model is replaced.
+
+    Until the new folder is whole the older one stays as it is. A kill between the two renames leaves the
+    older one under a hidden name (``.NAME.old.*``) beside its place.
+
+    Raises
+    ------
+    CheckpointError
+        when the place is taken by anything but a saved model or an empty folder.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists() and saved_kind(folder) is None and not _is_empty(folder):
+        raise CheckpointError(f"{folder} exists and is not a saved model; choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         fill(temporary)
         temporary.chmod(0o755)
-        if folder.exists():
-            if not (folder / CONFIG).is_file() and any(folder.iterdir()):
-                raise CheckpointError(f"{folder} exists and is not a saved model; choose another folder")
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            os.replace(folder, old / "model")
+        if not folder.exists() or _is_empty(folder):
             os.replace(temporary, folder)
-            shutil.rmtree(old)
         else:
-            os.replace(temporary, folder)
+            _exchange(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _exchange(new: Path, folder: Path) -> None:
+    """Put ``new`` in the place of ``folder``; when that fails the old one is put back."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    os.replace(folder, aside / "model")
+    try:
+        os.replace(new, folder)
+    except OSError:
+        os.replace(aside / "model", folder)
+        raise
+    finally:
+        shutil.rmtree(aside)
+
+
+# -- saving ------------------------------------------------------------------------------------------
 
 
 def own_state(model: nn.Module, language_model: LanguageModel) -> dict[str, Tensor]:
     """What a checkpoint must hold beside the adapter: everything but untrained base weights.
 
-    Language-model weights are kept where they are trained outside an adapter (always for the tiny model).
+    Language-model weights are kept where they are trained outside an adapter or exist nowhere else.
     """
-    prefix = next(name for name, module in model.named_modules() if module is language_model)
-    prefix = f"{prefix}.model." if prefix else "model."
+    prefix = _language_model_prefix(model, language_model)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    keep = language_model.config.is_tiny or language_model.config.training == "full"
+    keep = language_model.config.owns_weights
     state: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
-        if name.startswith(prefix) and not keep and (name not in trained or "lora_" in name):
+        if name.startswith(prefix) and ("lora_" in name or not (keep or name in trained)):
             continue
         state[name] = tensor
     return state
 
 
-def _distinct(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _language_model_prefix(model: nn.Module, language_model: LanguageModel) -> str:
+    """What the names of the language model's weights begin with inside ``model``."""
+    for name, module in model.named_modules():
+        if module is language_model:
+            return f"{name}.model." if name else "model."
+    raise ValueError(f"the language model is not a part of this {type(model).__name__}")
+
+
+def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tied tensors are stored under each of their names, as copies (safetensors refuses shared memory)."""
     seen: set[int] = set()
     out = {}
     for name, tensor in state.items():
         tensor = tensor.detach().cpu().contiguous()
-        if tensor.numel() and tensor.data_ptr() in seen:
+        if tensor.numel() and tensor.untyped_storage().data_ptr() in seen:
             tensor = tensor.clone()
-        seen.add(tensor.data_ptr())
+        seen.add(tensor.untyped_storage().data_ptr())
         out[name] = tensor
     return out
 
 
 def save_model(
-    folder: str | Path, model: nn.Module, language_model: LanguageModel, *, kind: str, settings: dict[str, Any], card: str
+    folder: str | Path,
+    model: nn.Module,
+    language_model: LanguageModel,
+    *,
+    kind: str,
+    settings: dict[str, Any],
+    card: str,
 ) -> None:
     """Save a model that contains ``language_model``.
 
@@ -99,23 +143,32 @@ def save_model(
     kind : what :func:`read_config` must find when loading, e.g. "moltc-pairs".
     settings : JSON values that the model needs to be built again.
     card : text of the model card (README.md).
+
+    Raises
+    ------
+    CheckpointError : the folder exists and is not a saved model.
     """
 
     def fill(target: Path) -> None:
         save_file(_distinct(own_state(model, language_model)), target / WEIGHTS, metadata={"format": "pt"})
         if language_model.config.training == "lora":
-            language_model.model.save_pretrained(target / "adapter", safe_serialization=True)
-        language_model.tokenizer.save_pretrained(target / "tokenizer")
+            # looking for resized embeddings, which belong to the state above, could ask the network
+            language_model.model.save_pretrained(str(target / ADAPTER), save_embedding_layers=False)
+        if language_model.config.owns_weights:
+            language_model.causal_lm.config.save_pretrained(target / ARCHITECTURE)
+        language_model.tokenizer.save_pretrained(target / TOKENIZER)
         (target / "README.md").write_text(card, encoding="utf-8")
         files = sorted(p for p in target.rglob("*") if p.is_file())
         config = {
             "format": FORMAT,
             "kind": kind,
             "language_model": asdict(language_model.config),
+            "language_model_prefix": _language_model_prefix(model, language_model),
             "settings": settings,
-            "files": {str(p.relative_to(target)): sha256(p) for p in files},
+            "files": {p.relative_to(target).as_posix(): sha256(p) for p in files},
         }
-        (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True, default=_plain) + "\n", encoding="utf-8")
+        text = json.dumps(config, indent=2, sort_keys=True, default=_plain)
+        (target / CONFIG).write_text(text + "\n", encoding="utf-8")
 
     atomic_folder(Path(folder), fill)
 
@@ -126,8 +179,37 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be saved in {CONFIG}")
 
 
-def read_config(folder: str | Path, *, kind: str) -> dict[str, Any]:
+# -- loading -----------------------------------------------------------------------------------------
+
+
+def saved_kind(folder: str | Path) -> str | None:
+    """Kind of the saved model in a folder; None where there is none (a Hugging Face config names no kind).
+
+    Raises
+    ------
+    CheckpointError : the folder's config cannot be read.
+    """
+    path = Path(folder) / CONFIG
+    kind = _read_json(path).get("kind") if path.is_file() else None
+    return kind if isinstance(kind, str) else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}); export the model again") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} is not a JSON object; export the model again")
+    return config
+
+
+def read_config(folder: str | Path, *, kind: str | None = None) -> dict[str, Any]:
     """Read and verify a saved model's config: format, kind, and the hash of every file.
+
+    Parameters
+    ----------
+    kind : the kind that the caller can read; None for any.
 
     Raises
     ------
@@ -137,65 +219,137 @@ def read_config(folder: str | Path, *, kind: str) -> dict[str, Any]:
     folder = Path(folder)
     path = folder / CONFIG
     if not path.is_file():
-        raise CheckpointError(f"no saved model in {folder}: {CONFIG} is missing (was saving interrupted?)")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); export the model again") from error
-    if not isinstance(config, dict) or config.get("format", 0) > FORMAT or "kind" not in config:
-        raise CheckpointError(f"{path} was not written by this version; update the package or export the model again")
-    if config["kind"] != kind:
-        raise CheckpointError(f"{folder} holds a {config['kind']} model, expected {kind}")
+        raise CheckpointError(
+            f"no saved model in {folder}: {CONFIG} is missing (was saving interrupted?); export it again"
+        )
+    config = _read_json(path)
+    if "kind" not in config or config.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} was not written by this version (its format is {config.get('format')}, readable is "
+            f"{FORMAT}); update the package or export the model again"
+        )
+    if kind is not None and config["kind"] != kind:
+        raise CheckpointError(
+            f"{folder} holds a {config['kind']} model, expected {kind}; name another folder"
+        )
     for name, digest in config["files"].items():
         file = folder / name
         if not file.is_file():
-            part = "the adapter, without which the answers would be those of the base model, " if "adapter" in name else ""
-            raise CheckpointError(f"{folder} is incomplete: {part}{name} is missing; copy the whole folder or export again")
+            part = (
+                "the adapter, without which the base model would answer, " if name.startswith(ADAPTER) else ""
+            )
+            raise CheckpointError(
+                f"{folder} is incomplete: {part}{name} is missing; copy the whole folder or export again"
+            )
         if sha256(file) != digest:
-            raise CheckpointError(f"{file} is not the file that was saved (its hash differs); export the model again")
+            raise CheckpointError(
+                f"{file} is not the file that was saved (its hash differs); copy or export the model again"
+            )
     return config
 
 
 def language_model_config(values: dict[str, Any]) -> LanguageModelConfig:
-    """Back from JSON."""
-    values = dict(values)
-    lora = dict(values["lora"])
-    lora["target_modules"] = tuple(lora["target_modules"])
-    values["lora"], values["tiny"] = LoraSettings(**lora), TinyConfig(**values["tiny"])
-    return LanguageModelConfig(**values)
+    """Settings of a language model, back from JSON.
+
+    Raises
+    ------
+    CheckpointError : the settings are not those of this version.
+    """
+    try:
+        return LanguageModelConfig.from_dict(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the language model's settings cannot be read here: {error}") from error
 
 
 def load_language_model(folder: str | Path, config: dict[str, Any]) -> LanguageModel:
-    """Rebuild the language model of a saved folder: base weights from its name, adapter and tokenizer from the folder."""
+    """Rebuild the language model of a saved folder: base weights from its name, adapter and tokenizer from
+    the folder.
+
+    Base weights that the folder holds itself are not loaded yet: :func:`load_weights` does.
+
+    Parameters
+    ----------
+    config : what :func:`read_config` returned.
+
+    Raises
+    ------
+    CheckpointError : the base model is not found, or the adapter does not fit it.
+    """
     folder = Path(folder)
     lm_config = language_model_config(config["language_model"])
-    language_model = LanguageModel.from_config(lm_config, load_tokenizer(folder / "tokenizer"))
+    architecture = folder / ARCHITECTURE if lm_config.owns_weights else None
+    tokenizer = load_tokenizer(folder / TOKENIZER)
+    try:
+        language_model = LanguageModel.from_config(lm_config, tokenizer, architecture=architecture)
+    except OSError as error:
+        raise CheckpointError(
+            f"the base model {lm_config.name} of {folder} cannot be loaded ({str(error).splitlines()[0]}); "
+            f"fetch it, or write the place where it is into {CONFIG}, language_model.name"
+        ) from error
     if lm_config.training == "lora":
-        from peft import set_peft_model_state_dict
-
-        weights = load_file(folder / "adapter" / "adapter_model.safetensors")
-        result = set_peft_model_state_dict(language_model.model, weights)
-        missing = [k for k in getattr(result, "missing_keys", []) if "lora_" in k]
-        if missing or getattr(result, "unexpected_keys", None):
-            raise CheckpointError(
-                f"the adapter in {folder} does not fit {lm_config.name}: missing {missing[:3]}, "
-                f"unexpected {list(result.unexpected_keys)[:3]}"
-            )
+        _load_adapter(folder, language_model)
     return language_model
 
 
+def _load_adapter(folder: Path, language_model: LanguageModel) -> None:
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    file = folder / ADAPTER / "adapter_model.safetensors"
+    if not file.is_file():
+        raise CheckpointError(f"{folder} has no adapter ({file.name} is missing); export the model again")
+    state = load_file(file)
+    expected = get_peft_model_state_dict(language_model.model, save_embedding_layers=False)
+    _check_fit(f"the adapter in {folder} does not fit {language_model.config.name}", expected, state)
+    set_peft_model_state_dict(language_model.model, state)
+
+
 def load_weights(folder: str | Path, model: nn.Module, language_model: LanguageModel) -> None:
-    """Load ``model.safetensors`` into a built model; every tensor must find its place and no place may stay empty."""
-    state = load_file(Path(folder) / WEIGHTS)
-    expected = set(own_state(model, language_model))
-    missing, unexpected = sorted(expected - set(state)), sorted(set(state) - expected)
-    if missing or unexpected:
-        raise CheckpointError(f"{folder} does not fit this model: missing {missing[:5]}, unexpected {unexpected[:5]}")
+    """Load ``model.safetensors`` into a built model; each tensor must find its place and no place may stay
+    empty.
+
+    Raises
+    ------
+    CheckpointError : names or shapes differ.
+    """
+    _copy_state(folder, own_state(model, language_model), load_file(Path(folder) / WEIGHTS))
+
+
+def load_text_model(folder: str | Path, config: dict[str, Any]) -> LanguageModel:
+    """The language model of any saved folder, whole; towers and other parts of the saved model are left out.
+
+    Parameters
+    ----------
+    config : what :func:`read_config` returned.
+
+    Raises
+    ------
+    CheckpointError : the folder's parts do not fit each other.
+    """
+    language_model = load_language_model(folder, config)
+    prefix = config["language_model_prefix"]
+    stored = load_file(Path(folder) / WEIGHTS)
+    state = {name.removeprefix(prefix): tensor for name, tensor in stored.items() if name.startswith(prefix)}
+    expected = own_state(language_model, language_model)
+    _copy_state(folder, {name.removeprefix("model."): tensor for name, tensor in expected.items()}, state)
+    return language_model
+
+
+def _copy_state(folder: str | Path, places: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    _check_fit(f"{folder} does not fit this model", places, state)
     with torch.no_grad():
-        current = model.state_dict()
         for name, tensor in state.items():
-            if current[name].shape != tensor.shape:
-                raise CheckpointError(
-                    f"{folder}: {name} has shape {list(tensor.shape)}, the model {list(current[name].shape)}"
-                )
-            current[name].copy_(tensor)
+            places[name].copy_(tensor)
+
+
+def _check_fit(what: str, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Same names, same shapes; otherwise a CheckpointError that begins with ``what``."""
+    missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{what}: missing {missing[:3]}, unexpected {unexpected[:3]}; export the model again"
+        )
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{what}: {name} has shape {list(tensor.shape)}, the model {list(expected[name].shape)}"
+            )

@@ -1,7 +1,7 @@
 """Writing answers: greedy text, or the distribution over the sequences of a trie.
 
-The prompts are computed once. Beams are branches of their prompt's row: each new token sees the prompt and its own
-ancestors through the mask, so nothing in the key-value cache is copied or re-ordered when beams are dropped.
+The prompts are computed once. Beams are branches of their prompt's row: each new token sees the prompt and
+its own ancestors through the mask, so the key-value cache is neither copied nor moved when beams are dropped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,16 @@ class Session(Protocol):
         """Hidden state of the last prompt token, [B, H]."""
 
     def step(self, tokens: Tensor, parent: Tensor) -> Tensor:
-        """Add W tokens to each row, each after branch ``parent`` of the last step; hidden states [B, W, H]."""
+        """Add W tokens to each row, each after branch ``parent`` of the last step.
+
+        Parameters
+        ----------
+        tokens, parent : long [B, W].
+
+        Returns
+        -------
+        hidden states [B, W, H].
+        """
 
 
 class CachedSession:
@@ -61,14 +70,14 @@ class CachedSession:
         def mask(window: int | None) -> Tensor:
             allowed = self.visible
             if window is not None:
-                allowed = allowed & ((here[:, :, None] - self.position[:, None, :] < window))
+                allowed = allowed & (here[:, :, None] - self.position[:, None, :] < window)
             return lm.additive(allowed)
 
         return lm.hidden(lm.embed(tokens), here, lm.by_layer(mask), self.cache)
 
 
 class RecomputeSession:
-    """The same for architectures that take no mask: every step runs the whole branches again. Slow and right."""
+    """The same for architectures that take no mask: each step runs whole branches again. Slow and right."""
 
     def __init__(self, model: SoftPromptLM, trees: Sequence[PromptTree], encoded: Any = None) -> None:
         self.model, self.encoded = model, encoded
@@ -76,7 +85,11 @@ class RecomputeSession:
         self.history = [[np.empty(0, dtype=np.int64)] for _ in trees]
 
     def _run(self) -> Tensor:
-        rows = [tree.extended(h) for tree, branches in zip(self.trees, self.history, strict=True) for h in branches]
+        rows = [
+            tree.extended(h)
+            for tree, branches in zip(self.trees, self.history, strict=True)
+            for h in branches
+        ]
         packed = pack(rows, sharing="expanded").to(self.model.device)
         hidden = self.model.hidden(packed, self.encoded).flatten(0, 1)[packed.prompt_end]
         return hidden.view(len(self.trees), -1, hidden.shape[-1])
@@ -90,6 +103,20 @@ class RecomputeSession:
             for branches, parents, row in zip(self.history, parent.tolist(), tokens.tolist(), strict=True)
         ]
         return self._run()
+
+
+def _check_room(model: SoftPromptLM, trees: Sequence[PromptTree], new_tokens: int) -> None:
+    """The prompts and ``new_tokens`` more must fit what the model reads; the last one is not read again."""
+    limit = model.language_model.max_positions
+    longest = max(range(len(trees)), key=lambda b: len(trees[b].prompt_ids), default=None)
+    if limit is None or longest is None:
+        return
+    prompt = len(trees[longest].prompt_ids)
+    if prompt + new_tokens - 1 > limit:
+        raise ValueError(
+            f"prompt {longest} has {prompt} tokens, and with {new_tokens} more it exceeds the {limit} that "
+            "the model reads; shorten the prompt or write fewer tokens"
+        )
 
 
 def open_session(model: SoftPromptLM, trees: Sequence[PromptTree], encoded: Any = None) -> Session:
@@ -123,6 +150,7 @@ def generate(
     """
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
+    _check_room(model, trees, max_new_tokens)
     lm = model.language_model
     end = lm.tokenizer.eos_token_id
     stops = torch.tensor([end] if stop is None else list(stop), dtype=torch.long, device=model.device)
@@ -168,14 +196,20 @@ class TrieDistribution:
 
     def expectation(self, values: np.ndarray) -> np.ndarray:
         """Mean of ``values[leaf]`` under the distribution, float64 [B]."""
-        return np.bincount(self.prompt, weights=self.probability * values[self.leaf], minlength=len(self.coverage))
+        return np.bincount(
+            self.prompt, weights=self.probability * values[self.leaf], minlength=len(self.coverage)
+        )
 
     def quantile(self, values: np.ndarray, level: float) -> np.ndarray:
-        """Smallest value whose cumulative probability reaches ``level``, float64 [B]."""
+        """Smallest value whose cumulative probability reaches ``level`` (0 to 1), float64 [B]."""
+        if not 0.0 <= level <= 1.0:
+            raise ValueError(f"a quantile's level lies between 0 and 1, not at {level}")
         order = np.lexsort((values[self.leaf], self.prompt))
-        total = np.cumsum(self.probability[order]) - self.prompt[order]  # each prompt's mass is 1
-        reached = np.flatnonzero(total >= level - 1e-9)
-        first = reached[np.searchsorted(self.prompt[order][reached], np.arange(len(self.coverage)))]
+        prompt = self.prompt[order]
+        total = np.cumsum(self.probability[order]) - prompt  # each prompt's mass is 1
+        last = np.append(prompt[1:] != prompt[:-1], True)  # reaches 1, whatever the rounding
+        reached = np.flatnonzero((total >= level - 1e-9) | last)
+        first = reached[np.searchsorted(prompt[reached], np.arange(len(self.coverage)))]
         return values[self.leaf[order][first]]
 
 
@@ -185,11 +219,12 @@ def decode_trie(
 ) -> TrieDistribution:
     """Beam search inside a trie, with log-probabilities renormalised over the tokens that the trie allows.
 
-    Up to ``width`` branches per prompt are carried on. A branch that can end in one sequence only is closed at once, and
-    branches that close are never pruned: after the last choice, all children of the kept branches count.
+    Up to ``width`` branches per prompt are carried on. A branch that can end in one sequence only is closed
+    at once, and branches that close are never pruned: after the last choice all children of the kept count.
     """
     if width < 1:
         raise ValueError(f"width must be at least 1 branch, not {width}")
+    _check_room(model, trees, trie.depth)
     lm, device, count = model.language_model, model.device, len(trees)
     session = open_session(model, trees, encoded)
     hidden = session.first()[:, None]  # [B, W, H]
@@ -235,7 +270,9 @@ def _edge_logps(lm: Any, hidden: Tensor, source: np.ndarray, tokens: np.ndarray)
         low, high = np.searchsorted(source, [start, start + chunk])
         rows = torch.from_numpy(source[low:high] - start).to(hidden.device)
         logits = lm.logits(hidden[start : start + chunk])
-        parts.append(logits[rows, torch.from_numpy(tokens[low:high]).to(hidden.device)].double().cpu().numpy())
+        parts.append(
+            logits[rows, torch.from_numpy(tokens[low:high]).to(hidden.device)].double().cpu().numpy()
+        )
     logit = np.concatenate(parts)
     top = np.full(len(hidden), -np.inf)
     np.maximum.at(top, source, logit)

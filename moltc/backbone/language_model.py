@@ -1,153 +1,122 @@
 """Any Hugging Face causal language model behind one small face, and the built-in tiny one.
 
-The face is what prompt trees need: embeddings of ids, last hidden states under a given mask, and log-probabilities of
-labels through the head. LoRA and QLoRA come from peft, a frozen or fully trained model from the same config by one word.
+The face is what prompt trees need: embeddings of ids, last hidden states under a given mask, and
+log-probabilities of labels through the head. LoRA and QLoRA come from peft, a frozen or fully trained model
+from the same config by one word.
 """
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
-from moltc.backbone.logps import HeadTransform, label_logps, module_label_logps
+from moltc.backbone.language_model_config import LanguageModelConfig as LanguageModelConfig
+from moltc.backbone.language_model_config import LoraSettings as LoraSettings
+from moltc.backbone.language_model_config import TinyConfig as TinyConfig
+from moltc.backbone.logps import HeadTransform, is_plain_linear, label_logps, module_label_logps
 from moltc.backbone.packing import PackedTrees, attend
+from moltc.backbone.probe import check_logits, why_not_shared
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 log = logging.getLogger(__name__)
-
-TINY = "tiny"
-
-
-@dataclass(frozen=True)
-class TinyConfig:
-    """Sizes of the built-in Llama-style model: about 0.6 million parameters and the embeddings by default."""
-
-    hidden: int = 128
-    layers: int = 3
-    heads: int = 4
-    ffn: int = 352
-    vocab_size: int = 600
-    """Tokenizer entries learnt from the training text; fixed phrases come on top."""
-    rope_theta: float = 1000.0
-    max_positions: int = 4096
-    dropout: float = 0.0
-    """Dropout of the attention weights."""
-
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """Low-rank adapters of the language model (peft); the defaults are the wider of the two MolTC settings."""
-
-    r: int = 16
-    alpha: int = 32
-    dropout: float = 0.1
-    target_modules: tuple[str, ...] = ()
-    """Module names to adapt; empty: peft's default for the architecture."""
-
-
-@dataclass(frozen=True)
-class LanguageModelConfig:
-    """Which language model, and what of it is trained.
-
-    ``name`` is "tiny", a Hugging Face id or a local folder. ``training`` is "full", "lora" or "frozen".
-    """
-
-    name: str = TINY
-    training: Literal["full", "lora", "frozen"] = "full"
-    lora: LoraSettings = field(default_factory=LoraSettings)
-    quantization: Literal["none", "4bit", "8bit"] = "none"
-    """QLoRA: quantised base weights (needs bitsandbytes and a GPU); only with training "lora" or "frozen"."""
-    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
-    attention: Literal["auto", "sdpa", "eager", "flex_attention"] = "auto"
-    sharing: Literal["auto", "shared", "expanded"] = "auto"
-    """One prompt for all its completions, or one row per completion; "auto" tries the first and says when it cannot."""
-    gradient_checkpointing: bool = False
-    logit_chunk: int = 1024
-    """Rows whose logits exist at one time."""
-    random_init: bool = False
-    """Build the architecture with random weights (dry runs and tests); the tokenizer is still loaded."""
-    num_layers: int | None = None
-    """Cut the architecture down to this depth; only with ``random_init``."""
-    tiny: TinyConfig = field(default_factory=TinyConfig)
-
-    def __post_init__(self) -> None:
-        if self.quantization != "none" and self.training == "full":
-            raise ValueError("quantised weights cannot be trained: use training 'lora' or 'frozen', or quantization 'none'")
-        if self.name == TINY and (self.training != "full" or self.quantization != "none"):
-            raise ValueError("the tiny model starts from random weights: use training 'full' and quantization 'none'")
-        if self.num_layers is not None and not self.random_init:
-            raise ValueError("num_layers cuts the architecture down and needs random_init: true")
-
-    @property
-    def is_tiny(self) -> bool:
-        return self.name == TINY
 
 
 class LanguageModel(nn.Module):
     """A causal language model, its tokenizer, and how it is asked.
+
+    ``sharing`` is "shared" or "expanded": what the architecture can do, or what the config asks for.
 
     Parameters
     ----------
     config : what was asked for.
     model : Hugging Face causal LM, perhaps wrapped by peft.
     tokenizer : its tokenizer; only its ids are used.
+
+    Raises
+    ------
+    ValueError
+        when the tokenizer has no end token or more entries than the model has embeddings, when the
+        architecture changes its logits in an unknown way, or when ``config.sharing`` is "shared" and it
+        cannot share a prompt.
     """
 
-    def __init__(self, config: LanguageModelConfig, model: nn.Module, tokenizer: Any) -> None:
+    def __init__(
+        self, config: LanguageModelConfig, model: PreTrainedModel | PeftModel, tokenizer: Any
+    ) -> None:
         super().__init__()
         self.config = config
         self.model = model
         self.tokenizer = tokenizer
-        self.transform = _head_transform(self.hf_config)
-        self.sharing: Literal["shared", "expanded"] = "shared"
-        if config.sharing == "expanded":
-            self.sharing = "expanded"
-        elif (reason := why_not_shared(self)) is not None:
-            if config.sharing == "shared":
-                raise ValueError(f"{self.hf_config.model_type} cannot share a prompt ({reason}); use sharing: expanded")
-            log.warning("%s cannot share a prompt (%s): one row per completion is used", self.hf_config.model_type, reason)
-            self.sharing = "expanded"
+        self.transform = head_transform(self.hf_config)
+        _check_tokenizer(tokenizer, self.embedding_rows, config.name)
+        check_logits(self)
+        self.sharing = self._choose_sharing()
+
+    def _choose_sharing(self) -> Literal["shared", "expanded"]:
+        wanted, kind = self.config.sharing, self.hf_config.model_type
+        reason = None if wanted == "expanded" else why_not_shared(self)
+        if reason is not None and wanted == "shared":
+            raise ValueError(f"{kind} cannot share a prompt ({reason}); use sharing: expanded")
+        if reason is not None:
+            log.warning("%s cannot share a prompt (%s): one row per completion is used", kind, reason)
+        return "shared" if wanted != "expanded" and reason is None else "expanded"
 
     @classmethod
-    def from_config(cls, config: LanguageModelConfig, tokenizer: Any = None) -> LanguageModel:
+    def from_config(
+        cls, config: LanguageModelConfig, tokenizer: Any = None, *, architecture: str | Path | None = None
+    ) -> LanguageModel:
         """Build or load the model that the config names.
 
-        ``tokenizer`` is needed for the tiny model (see :func:`moltc.backbone.tokenizer.train_tokenizer`).
+        Parameters
+        ----------
+        tokenizer : needed for the tiny model (see :func:`moltc.backbone.tokenizer.train_tokenizer`); default
+            the named model's own.
+        architecture : folder of a Hugging Face ``config.json``; the model is built from it with random
+            weights, for weights that are loaded afterwards, and ``config.name`` is not looked for.
         """
-        if config.is_tiny:
-            if tokenizer is None:
+        if tokenizer is None:
+            if config.is_tiny:
                 raise ValueError("the tiny model needs a tokenizer trained from the training text")
-            return cls(config, _build_tiny(config, tokenizer), tokenizer)
-        tokenizer = tokenizer if tokenizer is not None else AutoTokenizer.from_pretrained(config.name)
-        if tokenizer.eos_token_id is None:
-            raise ValueError(f"the tokenizer of {config.name} has no end token: set eos_token in its tokenizer_config.json")
-        model = _load(config)
-        if config.training == "lora":
-            model = _with_lora(model, config)
-        elif config.training == "frozen":
-            model.requires_grad_(False)
+            tokenizer = load_tokenizer(config.name)
+        base = _build_tiny(config, tokenizer) if config.is_tiny else _load(config, architecture)
+        if config.training == "frozen":
+            base.requires_grad_(False)
+        model = _with_lora(base, config) if config.training == "lora" else base
+        built = cls(config, model, tokenizer)
         if config.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        return cls(config, model, tokenizer)
+            built.causal_lm.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
+        return built
 
-    # -- parts -------------------------------------------------------------------------------------
+    # -- parts -------------------------------------------------------------------------------------------
 
     @property
     def causal_lm(self) -> Any:
         """The Hugging Face model below peft's wrapper; adapted layers stay in place."""
-        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        unwrap = getattr(self.model, "get_base_model", None)
+        return self.model if unwrap is None else unwrap()
 
     @property
     def hf_config(self) -> PreTrainedConfig:
-        config = self.causal_lm.config
-        return config.get_text_config() if hasattr(config, "get_text_config") else config
+        """The architecture's config; of a multimodal model that of its text part."""
+        return self.causal_lm.config.get_text_config()
 
     @property
     def decoder(self) -> nn.Module:
@@ -161,15 +130,27 @@ class LanguageModel(nn.Module):
         return self.causal_lm.get_input_embeddings().weight.shape[1]
 
     @property
+    def embedding_rows(self) -> int:
+        """Token ids that have an embedding, V."""
+        return self.causal_lm.get_input_embeddings().weight.shape[0]
+
+    @property
+    def max_positions(self) -> int | None:
+        """Longest text that the architecture reads, in tokens; None where it names no limit."""
+        return getattr(self.hf_config, "max_position_embeddings", None)
+
+    @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Type of the embeddings."""
         return self.causal_lm.get_input_embeddings().weight.dtype
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Embeddings of token ids, [..., H]."""
+        """Embeddings [..., H] of token ids [...]."""
         return self.causal_lm.get_input_embeddings()(ids)
 
     def hidden(
@@ -177,8 +158,13 @@ class LanguageModel(nn.Module):
     ) -> Tensor:
         """Last hidden states, [R, T, H].
 
-        ``mask`` is None (plain causal), an additive [R, 1, T, T'] tensor, a flex block mask, or a dict of these by layer
-        type; ``cache`` a transformers cache that is read and extended.
+        Parameters
+        ----------
+        inputs_embeds : [R, T, H].
+        position_ids : long [R, T].
+        mask : None (plain causal), an additive [R, 1, T, T'] tensor, a flex block mask, or a dict of these by
+            layer type.
+        cache : a transformers cache that is read and extended.
         """
         out = self.decoder(
             inputs_embeds=inputs_embeds,
@@ -194,17 +180,19 @@ class LanguageModel(nn.Module):
         return self.transform(self.causal_lm.get_output_embeddings()(hidden).float())
 
     def label_logps(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        """Log-probability of each label, [P], through the chunked operator."""
+        """Log-probability [P] of each label (long [P]) from hidden states [P, H], by the chunked operator."""
         head = self.causal_lm.get_output_embeddings()
         chunk = self.config.logit_chunk
-        if type(head) is nn.Linear:
-            return label_logps(hidden, head.weight, labels, bias=head.bias, transform=self.transform, chunk=chunk)
+        if is_plain_linear(head):
+            return label_logps(
+                hidden, head.weight, labels, bias=head.bias, transform=self.transform, chunk=chunk
+            )
         return module_label_logps(hidden, head, labels, transform=self.transform, chunk=chunk)
 
-    # -- masks -------------------------------------------------------------------------------------
+    # -- masks -------------------------------------------------------------------------------------------
 
     def mask(self, packed: PackedTrees) -> Any:
-        """The attention mask of a packed batch, in the form this architecture takes; None where plain causal serves."""
+        """The attention mask of a packed batch as this architecture takes it; None for plain causal rows."""
         if packed.causal:
             return None
         if self.causal_lm.config._attn_implementation == "flex_attention":
@@ -215,43 +203,70 @@ class LanguageModel(nn.Module):
 
     def additive(self, allowed: Tensor) -> Tensor:
         """bool [R, Q, T] -> additive [R, 1, Q, T] in the model's dtype."""
-        dtype = self.dtype
-        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
-            ~allowed, torch.finfo(dtype).min
-        )[:, None]
+        mask = torch.zeros(allowed.shape, dtype=self.dtype, device=allowed.device)
+        return mask.masked_fill_(~allowed, torch.finfo(self.dtype).min)[:, None]
 
-    def by_layer(self, make: Any) -> Any:
-        """``make(window)`` for full attention, or a dict of masks by layer type where some layers slide."""
+    def by_layer(self, make: Callable[[int | None], Any]) -> Any:
+        """``make(window)``; a dict of masks by layer type for architectures whose layers differ."""
         windows = self.windows
-        if set(windows) == {"full_attention"}:
-            return make(None)
-        return {kind: make(window) for kind, window in windows.items()}
+        masks = {kind: make(window) for kind, window in windows.items()}
+        differ = getattr(self.hf_config, "layer_types", None) and set(windows) != {"full_attention"}
+        return masks if differ else next(iter(masks.values()))
 
     @property
     def windows(self) -> dict[str, int | None]:
         """Layer type -> attention window in positions (None: full)."""
-        config = self.hf_config
-        window = getattr(config, "sliding_window", None)
-        kinds = set(getattr(config, "layer_types", None) or ())
-        if kinds:
-            return {kind: window if kind == "sliding_attention" else None for kind in sorted(kinds)}
-        return {"full_attention": None}
+        window = getattr(self.hf_config, "sliding_window", None)
+        kinds = getattr(self.hf_config, "layer_types", None)
+        if not kinds:  # Mistral, Phi-3 and their like: all layers slide, or none
+            kinds = ["full_attention" if window is None else "sliding_attention"]
+        return {kind: window if kind == "sliding_attention" else None for kind in sorted(set(kinds))}
 
     def describe(self) -> dict[str, Any]:
         """Sizes, for cards and logs."""
-        total = sum(p.numel() for p in self.parameters())
-        trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        return {"name": self.config.name, "type": self.hf_config.model_type, "parameters": total, "trained": trained}
+        return {
+            "name": self.config.name,
+            "type": self.hf_config.model_type,
+            "parameters": sum(p.numel() for p in self.parameters()),
+            "trained": sum(p.numel() for p in self.parameters() if p.requires_grad),
+        }
 
 
-# -- building --------------------------------------------------------------------------------------
+def load_tokenizer(name: str | Path) -> Any:
+    """The tokenizer of a local folder or a Hugging Face id; code that comes with it is not run."""
+    return AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+
+
+def head_transform(config: PreTrainedConfig) -> HeadTransform:
+    """What an architecture does to its logits after the linear head, by its config."""
+    scale = 1.0
+    if getattr(config, "logit_scale", None) is not None:  # Cohere multiplies
+        scale = float(config.logit_scale)
+    elif getattr(config, "logits_scaling", None) is not None:  # Granite divides
+        scale = 1.0 / float(config.logits_scaling)
+    return HeadTransform(scale, getattr(config, "final_logit_softcapping", None))
+
+
+# -- building ----------------------------------------------------------------------------------------------
+
+
+def _check_tokenizer(tokenizer: Any, rows: int, name: str) -> None:
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {name} has no end token: set eos_token in its tokenizer_config.json"
+        )
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} entries, {name} embeds {rows} ids: "
+            "use the model's own tokenizer, or save the model with resized embeddings"
+        )
 
 
 def _attention(config: LanguageModelConfig) -> dict[str, str]:
     return {} if config.attention == "auto" else {"attn_implementation": config.attention}
 
 
-def _build_tiny(config: LanguageModelConfig, tokenizer: Any) -> nn.Module:
+def _build_tiny(config: LanguageModelConfig, tokenizer: Any) -> PreTrainedModel:
     tiny = config.tiny
     llama = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -273,113 +288,68 @@ def _build_tiny(config: LanguageModelConfig, tokenizer: Any) -> nn.Module:
         model.get_input_embeddings().weight.normal_(0.0, 0.3)
         model.get_output_embeddings().weight.normal_(0.0, 0.02)
         for layer in model.model.layers:
-            for linear in (layer.self_attn.o_proj, layer.mlp.down_proj):
+            attention, mlp = layer.self_attn, layer.mlp
+            for linear in (attention.o_proj, mlp.down_proj):  # what a layer adds shrinks with the depth
                 linear.weight.normal_(0.0, linear.in_features**-0.5 * (2 * tiny.layers) ** -0.5)
-            for linear in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj):
+            for linear in (attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj):
                 linear.weight.normal_(0.0, linear.in_features**-0.5)
-            for linear in (layer.mlp.gate_proj, layer.mlp.up_proj):
-                linear.weight.normal_(0.0, linear.in_features**-0.5)
-    return model
+    return model if config.dtype == "auto" else model.to(getattr(torch, config.dtype))
 
 
-def _load(config: LanguageModelConfig) -> nn.Module:
+def _load(config: LanguageModelConfig, architecture: str | Path | None) -> PreTrainedModel:
+    """Weights from safetensors, or from a ``.bin`` file read with ``weights_only``: neither runs code."""
     dtype = "auto" if config.dtype == "auto" else getattr(torch, config.dtype)
-    if config.random_init:
-        hf = AutoConfig.from_pretrained(config.name)
-        if config.num_layers is not None:
-            hf.num_hidden_layers = config.num_layers
-            if getattr(hf, "layer_types", None):
-                hf.layer_types = hf.layer_types[: config.num_layers]
-        return AutoModelForCausalLM.from_config(hf, dtype=torch.float32 if dtype == "auto" else dtype, **_attention(config))
+    if architecture is not None or config.random_init:
+        source = config.name if architecture is None else str(architecture)
+        return _random(AutoConfig.from_pretrained(source, trust_remote_code=False), dtype, config)
     extra: dict[str, Any] = _attention(config)
     if config.quantization != "none":
-        from transformers import BitsAndBytesConfig
-
-        extra["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=config.quantization == "4bit",
-            load_in_8bit=config.quantization == "8bit",
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-    return AutoModelForCausalLM.from_pretrained(config.name, dtype=dtype, use_safetensors=True, **extra)
-
-
-def _with_lora(model: nn.Module, config: LanguageModelConfig) -> nn.Module:
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-
-    if config.quantization != "none":
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=config.gradient_checkpointing)
-    lora = config.lora
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=lora.r,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=list(lora.target_modules) or None,
-            bias="none",
-            task_type="CAUSAL_LM",
-        ),
+        extra["quantization_config"] = _quantization(config.quantization)
+    return AutoModelForCausalLM.from_pretrained(
+        config.name, dtype=dtype, weights_only=True, trust_remote_code=False, **extra
     )
 
 
-def _head_transform(config: PreTrainedConfig) -> HeadTransform:
-    scale = 1.0
-    if getattr(config, "logit_scale", None) is not None:  # Cohere multiplies
-        scale = float(config.logit_scale)
-    elif getattr(config, "logits_scaling", None) is not None:  # Granite divides
-        scale = 1.0 / float(config.logits_scaling)
-    return HeadTransform(scale, getattr(config, "final_logit_softcapping", None))
+def _random(hf: PreTrainedConfig, dtype: Any, config: LanguageModelConfig) -> PreTrainedModel:
+    if config.num_layers is not None:
+        text = hf.get_text_config()
+        text.num_hidden_layers = config.num_layers
+        if getattr(text, "layer_types", None):
+            text.layer_types = text.layer_types[: config.num_layers]
+    if dtype == "auto":
+        dtype = hf.dtype or torch.float32
+    return AutoModelForCausalLM.from_config(hf, dtype=dtype, **_attention(config))
 
 
-@torch.no_grad()
-def why_not_shared(lm: LanguageModel, tolerance: float = 1e-3) -> str | None:
-    """Try one small prompt tree shared and expanded; None when they agree, else the reason in a few words.
+def _quantization(bits: str) -> Any:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError(
+            f"quantization {bits!r} needs bitsandbytes: pip install 'moltc[qlora]', or use 'none'"
+        )
+    if not torch.accelerator.is_available():
+        raise ValueError(f"quantization {bits!r} needs a GPU, and none is visible: use quantization 'none'")
+    from transformers import BitsAndBytesConfig
 
-    It also checks the head: the model's own logits must be those that :class:`LanguageModel` computes.
-    """
-    import numpy as np
-
-    from moltc.backbone.packing import pack
-    from moltc.backbone.prompt import PromptTree
-
-    if lm.device.type == "meta":
-        return None
-    vocabulary = lm.causal_lm.get_input_embeddings().weight.shape[0]
-    ids = np.random.default_rng(0).integers(0, min(vocabulary, 1000), size=12)
-    tree = PromptTree(ids[:5], (ids[5:8], ids[8:12]))
-    was_training = lm.training
-    lm.eval()
-    try:
-        results: list[Tensor] = []
-        for sharing in ("expanded", "shared"):
-            packed = pack([tree], sharing=sharing).to(lm.device)  # type: ignore[arg-type]
-            try:
-                hidden = lm.hidden(lm.embed(packed.input_ids), packed.position_ids, lm.mask(packed))
-            except (TypeError, ValueError, RuntimeError, KeyError, IndexError) as error:
-                if sharing == "expanded":
-                    raise
-                return f"its forward pass refuses a mask: {str(error).splitlines()[0][:120]}"
-            results.append(hidden.flatten(0, 1)[packed.score_from].float())
-        packed = pack([PromptTree(ids)]).to(lm.device)
-        own = lm.causal_lm(input_ids=packed.input_ids).logits.float()
-        ours = lm.logits(lm.hidden(lm.embed(packed.input_ids), packed.position_ids))
-    finally:
-        lm.train(was_training)
-    loose = tolerance if lm.dtype == torch.float32 else 0.1
-    if not torch.allclose(own, ours, atol=loose * float(own.abs().max()) + 1e-6):
-        raise ValueError(f"{lm.hf_config.model_type} changes its logits in a way that is not known here")
-    difference = float((results[0] - results[1]).abs().max())
-    if difference > loose * float(results[0].abs().max()):
-        return f"results differ by {difference:.2g} when the prompt is shared"
-    return None
+    return BitsAndBytesConfig(
+        load_in_4bit=bits == "4bit",
+        load_in_8bit=bits == "8bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
-def load_tokenizer(folder: str | Path) -> Any:
-    """A saved tokenizer."""
-    return AutoTokenizer.from_pretrained(str(folder))
+def _with_lora(model: PreTrainedModel, config: LanguageModelConfig) -> PeftModel:
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
-
-def describe_config(config: PreTrainedConfig, keys: Sequence[str] = ("model_type", "hidden_size", "num_hidden_layers")) -> str:
-    """A few config values as JSON, to tell base models apart."""
-    return json.dumps({k: getattr(config, k, None) for k in keys}, sort_keys=True)
+    if config.quantization != "none":
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    lora = config.lora
+    settings = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules) or None,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, settings)

@@ -1,8 +1,8 @@
 """Log-probabilities of labels without the full logit matrix.
 
-Only the scored hidden states meet the language-model head, chunk by chunk. The forward pass keeps one log-sum-exp per
-row; the backward pass makes each chunk's softmax again. Peak memory is one chunk of logits whatever the vocabulary, and
-any loss of the log-probabilities may follow, also one that couples the whole batch.
+Only the scored hidden states meet the language-model head, chunk by chunk. The forward pass keeps one
+log-sum-exp per row; the backward pass makes each chunk's softmax again. Peak memory is one chunk of logits
+whatever the vocabulary. Any loss of the log-probabilities may follow, also one that couples the whole batch.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 
 class HeadTransform(NamedTuple):
-    """What an architecture does to its logits after the linear head: ``softcap * tanh(scale * z / softcap)``."""
+    """What an architecture does to its logits after the head: ``softcap * tanh(scale * z / softcap)``."""
 
     scale: float = 1.0
     softcap: float | None = None
@@ -68,6 +69,7 @@ class _LabelLogps(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable  # second derivatives would silently miss the log-sum-exp: they are an error
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         hidden, weight, bias, labels, lse = ctx.saved_tensors
@@ -125,20 +127,45 @@ def label_logps(
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1 row, not {chunk}")
     device = hidden.device.type
-    if torch.is_autocast_enabled(device):  # the casts are differentiable; the operator itself runs outside autocast
+    if torch.is_autocast_enabled(device):  # the casts are differentiable, the operator runs outside autocast
         dtype = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
     with torch.autocast(device, enabled=False):
         return _LabelLogps.apply(hidden, weight, bias, labels, chunk, transform or HeadTransform())
 
 
+def is_plain_linear(head: nn.Module) -> bool:
+    """Whether a head is one linear map whose whole weight is at hand: not adapted, quantised or sharded."""
+    if type(head) is not nn.Linear or "forward" in vars(head):
+        return False
+    return type(head.weight) is nn.Parameter and head.weight.ndim == 2
+
+
 def module_label_logps(
-    hidden: Tensor, head: nn.Module, labels: Tensor, *, transform: HeadTransform | None = None, chunk: int = 1024
+    hidden: Tensor,
+    head: nn.Module,
+    labels: Tensor,
+    *,
+    transform: HeadTransform | None = None,
+    chunk: int = 1024,
 ) -> Tensor:
     """:func:`label_logps` for a head that is more than a linear map (adapted, quantised, sharded).
 
-    Each chunk runs the head's own forward under activation checkpointing, so whatever gradients the head defines are kept.
+    Each chunk runs the head's own forward under activation checkpointing, so whatever gradients the head
+    defines are kept.
+
+    Parameters
+    ----------
+    hidden : [P, H].
+    head : maps [n, H] to logits [n, V].
+    labels, transform, chunk : as in :func:`label_logps`.
+
+    Returns
+    -------
+    float32 [P] (float64 for float64 inputs).
     """
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1 row, not {chunk}")
     after = transform or HeadTransform()
 
     def run(rows: Tensor, targets: Tensor) -> Tensor:
@@ -148,5 +175,8 @@ def module_label_logps(
     parts = []
     for start in range(0, hidden.shape[0], chunk):
         rows, targets = hidden[start : start + chunk], labels[start : start + chunk]
-        parts.append(checkpoint(run, rows, targets, use_reentrant=False) if torch.is_grad_enabled() else run(rows, targets))
+        if torch.is_grad_enabled():
+            parts.append(checkpoint(run, rows, targets, use_reentrant=False))
+        else:
+            parts.append(run(rows, targets))
     return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=_wide(hidden.dtype))

@@ -1,13 +1,15 @@
 """Prompt trees: a prompt that may hold soft tokens, and the completions that follow it.
 
-A prompt is written as pieces, plain text and :class:`Soft` marks, so that a molecule pair, a listening history and a
-chat message differ in their pieces only. :class:`PromptBuilder` turns pieces into token ids once per distinct text.
+A prompt is written as pieces, plain text and :class:`Soft` marks, so that a molecule pair, a listening
+history and a chat message differ in their pieces only. :class:`PromptBuilder` turns pieces into token ids
+once per distinct text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,8 @@ Text = str
 class Soft:
     """A place in a prompt that soft tokens fill.
 
-    ``role`` says what the entity is (drug, solvent, item, ...), ``slot`` which of the prompt's entities it is (from 1).
+    ``role`` says what the entity is (drug, solvent, item, ...), ``slot`` which of the prompt's entities it is
+    (from 1).
     """
 
     role: str
@@ -63,10 +66,15 @@ class PromptTree:
 
     def __post_init__(self) -> None:
         if len(self.prompt_ids) == 0:
-            raise ValueError("a prompt needs at least one token: nothing could predict the first completion token")
+            raise ValueError(
+                "a prompt needs at least one token: nothing could predict the first completion token"
+            )
         for k, completion in enumerate(self.completions):
             if len(completion) == 0:
                 raise ValueError(f"completion {k} is empty: give it at least its end token or leave it out")
+        for run in self.slots:
+            if run.length < 1 or not 0 <= run.start <= len(self.prompt_ids) - run.length:
+                raise ValueError(f"{run} does not lie inside a prompt of {len(self.prompt_ids)} tokens")
 
     def with_completions(self, completions: Sequence[np.ndarray]) -> PromptTree:
         """The same prompt with other completions."""
@@ -76,23 +84,27 @@ class PromptTree:
         """The prompt followed by ``ids``, without completions (to go on after a reasoning step)."""
         return PromptTree(np.concatenate([self.prompt_ids, np.asarray(ids, dtype=np.int64)]), (), self.slots)
 
-    def limited(self, max_tokens: int) -> tuple[PromptTree, int]:
-        """Shorten the prompt from the left until prompt and longest completion fit; return it and the tokens cut.
+    def limited(self, max_tokens: int, *, keep: int = 0) -> tuple[PromptTree, int]:
+        """Shorten the prompt until prompt and longest completion fit; return it and the number of tokens cut.
 
-        Soft runs are never cut: when the cut would reach one, or nothing of the prompt would remain, this is an error.
+        Tokens are cut from the left, after the first ``keep`` (a start token, say). Soft runs are never cut:
+        when the cut would reach one, or nothing behind the kept tokens would remain, this is a ValueError.
         """
         longest = max((len(c) for c in self.completions), default=0)
         excess = len(self.prompt_ids) + longest - max_tokens
         if excess <= 0:
             return self, 0
-        first_soft = min((run.start for run in self.slots), default=len(self.prompt_ids) - 1)
-        if excess > first_soft:
+        spare = min((run.start for run in self.slots), default=len(self.prompt_ids) - 1) - keep
+        if excess > spare:
+            what = "before the first soft token" if self.slots else "before the last token"
             raise ValueError(
-                f"prompt of {len(self.prompt_ids)} tokens and completion of {longest} exceed the window of {max_tokens} "
-                f"and only {first_soft} tokens stand before the first soft token; shorten the text or widen the window"
+                f"prompt of {len(self.prompt_ids)} tokens and completion of {longest} exceed the window of "
+                f"{max_tokens} and only {max(spare, 0)} tokens stand {what}; "
+                "shorten the text or widen the window"
             )
         slots = tuple(SlotRun(s.start - excess, s.length, s.tower, s.entity) for s in self.slots)
-        return PromptTree(self.prompt_ids[excess:], self.completions, slots), excess
+        left = np.concatenate([self.prompt_ids[:keep], self.prompt_ids[keep + excess :]])
+        return PromptTree(left, self.completions, slots), excess
 
 
 @dataclass
@@ -105,14 +117,25 @@ class PromptBuilder:
     tower_key : ``(role, slot) -> tower key``.
     num_queries : soft tokens Q of each tower, by tower key, or one number for all.
     placeholder : id written at soft positions (never read: its embedding is overwritten).
+    cache_size : texts whose ids are kept; the cache is emptied when it is full.
+
+    Raises
+    ------
+    ValueError : the tokenizer has no end token.
     """
 
     tokenizer: Any
     tower_key: Callable[[str, int], str]
     num_queries: int | Mapping[str, int]
     placeholder: int = 0
-    _cache: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     cache_size: int = 500_000
+    _cache: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.tokenizer.eos_token_id is None:
+            raise ValueError(
+                "the tokenizer has no end token: a model would never learn to stop; set its eos_token"
+            )
 
     def ids(self, text: str) -> np.ndarray:
         """Token ids of a text without special tokens, int64, cached."""
@@ -124,9 +147,19 @@ class PromptBuilder:
             self._cache[text] = found
         return found
 
+    def following(self, text: str) -> np.ndarray:
+        """Ids of a text that follows other text after a blank, int64."""
+        return self.ids(text if self._blank_is_implied else " " + text)
+
     def completion(self, text: str) -> np.ndarray:
-        """Ids of an answer: a separating space, the text, and the end token (always, so that models learn to stop)."""
-        return np.concatenate([self.ids(" " + text), [self.tokenizer.eos_token_id]])
+        """Ids of an answer, int64: a blank, the text and always the end token, which teaches to stop."""
+        return np.concatenate([self.following(text), [self.tokenizer.eos_token_id]])
+
+    @cached_property
+    def _blank_is_implied(self) -> bool:
+        """SentencePiece tokenizers (Llama 2) begin every text with a blank; a second is one too many."""
+        first = self.tokenizer.encode("a", add_special_tokens=False)[:1]
+        return str(self.tokenizer.convert_ids_to_tokens(first)[0]).startswith("\u2581")
 
     def build(
         self, pieces: Sequence[Piece], entities: Mapping[int, Hashable], completions: Sequence[str] = ()
@@ -135,10 +168,15 @@ class PromptBuilder:
 
         Parameters
         ----------
-        pieces : texts and soft marks; neighbouring texts are tokenised together, trailing blanks of the prompt go to
-            the completions (whose first token carries the space).
+        pieces : texts and soft marks; neighbouring texts are tokenised together. Blanks at the end of the
+            prompt are dropped, since the first token of a completion carries its blank.
         entities : slot number -> entity.
         completions : answer texts; each gets the end token.
+
+        Raises
+        ------
+        ValueError : a soft mark has no entity, its tower no number of soft tokens, or the prompt would be
+            empty.
         """
         parts: list[np.ndarray] = []
         slots: list[SlotRun] = []
@@ -147,22 +185,13 @@ class PromptBuilder:
         if bos is not None:
             parts.append(np.asarray([bos], dtype=np.int64))
             length = 1
-        text = ""
-        last_text = max((i for i, p in enumerate(pieces) if isinstance(p, str)), default=-1)
-        for i, piece in enumerate(pieces):
+        for piece in _join_texts(pieces):
             if isinstance(piece, str):
-                text += piece.rstrip(" ") if i == last_text == len(pieces) - 1 else piece
-                if i + 1 < len(pieces) and isinstance(pieces[i + 1], str):
-                    continue
-                ids = self.ids(text)
-                text = ""
+                ids = self.ids(piece)
             else:
-                if piece.slot not in entities:
-                    raise ValueError(f"the prompt has a soft token for slot {piece.slot}, but no entity was given for it")
-                key = self.tower_key(piece.role, piece.slot)
-                q = self.num_queries if isinstance(self.num_queries, int) else self.num_queries[key]
-                slots.append(SlotRun(length, q, key, entities[piece.slot]))
-                ids = np.full(q, self.placeholder, dtype=np.int64)
+                run = self._run(piece, length, entities)
+                slots.append(run)
+                ids = np.full(run.length, self.placeholder, dtype=np.int64)
             parts.append(ids)
             length += len(ids)
         return PromptTree(
@@ -170,3 +199,33 @@ class PromptBuilder:
             tuple(self.completion(c) for c in completions),
             tuple(slots),
         )
+
+    def _run(self, mark: Soft, start: int, entities: Mapping[int, Hashable]) -> SlotRun:
+        """The soft tokens of one mark, from position ``start`` on."""
+        if mark.slot not in entities:
+            raise ValueError(
+                f"the prompt has a soft token for slot {mark.slot} ({mark.role}), but no entity was given "
+                f"for it; entities were given for slots {sorted(entities)}"
+            )
+        key = self.tower_key(mark.role, mark.slot)
+        if isinstance(self.num_queries, int):
+            return SlotRun(start, self.num_queries, key, entities[mark.slot])
+        if key not in self.num_queries:
+            raise ValueError(
+                f"no number of soft tokens is known for tower {key!r}; known are {sorted(self.num_queries)}"
+            )
+        return SlotRun(start, self.num_queries[key], key, entities[mark.slot])
+
+
+def _join_texts(pieces: Sequence[Piece]) -> list[Piece]:
+    """Neighbouring texts as one, without blanks at the very end."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if isinstance(piece, str) and isinstance(last, str):
+            joined[-1] = last + piece
+        else:
+            joined.append(piece)
+    if joined and isinstance(joined[-1], str):
+        joined[-1] = joined[-1].rstrip(" ")
+    return joined

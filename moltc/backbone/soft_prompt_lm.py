@@ -1,20 +1,33 @@
 """SoftPromptLM = towers + language model: log-probabilities and answers for prompts that hold soft tokens.
 
-    soft = towers(entities) . embeddings = scatter(embed(ids), soft) . hidden = llm(embeddings) . logps = head(hidden)
+soft = towers(entities) -> embeddings = scatter(embed(ids), soft) -> hidden = llm(embeddings) -> head(hidden)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from moltc.backbone.checkpoint import load_text_model, read_config, save_model
 from moltc.backbone.language_model import LanguageModel
 from moltc.backbone.packing import PackedTrees, pack
 from moltc.backbone.prompt import PromptTree
+
+KIND = "soft-prompt-lm"
+CARD = """# Language model: {name}
+
+{type}, {parameters:,} parameters, {trained:,} of them trained.
+
+```python
+from moltc.backbone.soft_prompt_lm import SoftPromptLM
+model = SoftPromptLM.from_pretrained("this folder")
+```
+"""
 
 
 @dataclass
@@ -37,7 +50,9 @@ class Completions:
     num_completions: Tensor
 
     def padded(self) -> tuple[Tensor, Tensor]:
-        """Log-probabilities as [B, K] (K the largest number of completions) and the mask of those that exist."""
+        """Log-probabilities as [B, K] (K the largest number of completions), 0 where there is none, and the
+        mask, bool [B, K], of those that exist.
+        """
         counts = self.num_completions
         width = int(counts.max()) if len(counts) else 0
         mask = torch.arange(width, device=counts.device) < counts[:, None]
@@ -51,7 +66,8 @@ class SoftPromptLM(nn.Module):
     Parameters
     ----------
     language_model : the text side.
-    towers : module that maps its inputs to an object with ``soft_tokens: {tower key: [M, Q, H]}``, or None for plain text.
+    towers : module that maps its inputs to an object with ``soft_tokens: {tower key: [M, Q, H]}``, or None
+        for plain text.
     """
 
     def __init__(self, language_model: LanguageModel, towers: nn.Module | None = None) -> None:
@@ -61,31 +77,39 @@ class SoftPromptLM(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the language model is."""
         return self.language_model.device
 
     def pack(self, trees: Sequence[PromptTree], row_tokens: int | None = None) -> PackedTrees:
-        """Pack trees the way this model's architecture takes them."""
+        """Pack trees the way this model's architecture takes them; a path too long for it is an error."""
         lm = self.language_model
-        pad = lm.tokenizer.pad_token_id
-        sharing = lm.sharing
-        return pack(trees, sharing=sharing, row_tokens=row_tokens, pad_id=pad if pad is not None else 0)
+        return pack(
+            trees,
+            sharing=lm.sharing,
+            row_tokens=row_tokens,
+            pad_id=lm.tokenizer.pad_token_id or 0,
+            max_positions=lm.max_positions,
+        )
 
     def encode(self, inputs: Any) -> Any:
         """Run the towers; None without towers."""
         return None if self.towers is None else self.towers(inputs)
 
     def embed(self, packed: PackedTrees, encoded: Any) -> Tensor:
-        """Input embeddings [R, T, H] with the soft tokens in their places, written by one scatter."""
+        """Input embeddings [R, T, H] with the soft tokens in their places, written by one scatter.
+
+        Raises
+        ------
+        ValueError : a soft token of the prompts was not encoded, or the towers' output has another shape.
+        """
         embeddings = self.language_model.embed(packed.input_ids)
         if packed.slot_index.numel() == 0:
             return embeddings
         if encoded is None:
             raise ValueError("the prompts hold soft tokens, but no towers encoded them")
         width = embeddings.shape[-1]
-        missing = [key for key in packed.entities if key not in encoded.soft_tokens]
-        if missing:
-            raise ValueError(f"no tower encodes {missing}; the towers are {sorted(encoded.soft_tokens)}")
-        soft = torch.cat([encoded.soft_tokens[key].reshape(-1, width) for key in packed.entities])
+        parts = [_checked(encoded.soft_tokens, key, packed, width) for key in packed.entities]
+        soft = torch.cat([part.flatten(0, 1) for part in parts])
         flat = embeddings.reshape(-1, width)
         flat = flat.index_copy(0, packed.slot_index, soft[packed.slot_source].to(flat.dtype))
         return flat.view(embeddings.shape)
@@ -110,6 +134,40 @@ class SoftPromptLM(nn.Module):
     def logps(self, trees: Sequence[PromptTree], inputs: Any = None) -> Completions:
         """Log-probabilities of the completions of a few trees, without gradients.
 
-        ``inputs`` are the towers' inputs, with the distinct entities in the order of ``pack(trees).entities``.
+        ``inputs`` are the towers' inputs, with the distinct entities in the order of
+        ``pack(trees).entities``.
         """
         return self(self.pack(trees).to(self.device), inputs)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a plain text model to a folder, whole or not at all.
+
+        Raises
+        ------
+        ValueError : the model has towers: what their inputs mean is known to the model around it, which saves
+            itself.
+        """
+        if self.towers is not None:
+            raise ValueError(
+                "a model with towers is saved by the model that feeds them, not as plain text model"
+            )
+        card = CARD.format(**self.language_model.describe())
+        save_model(folder, self, self.language_model, kind=KIND, settings={}, card=card)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """The mirror of :meth:`save_pretrained`, in evaluation mode; a CheckpointError says what is amiss."""
+        return cls(load_text_model(folder, read_config(folder, kind=KIND))).eval()
+
+
+def _checked(soft_tokens: dict[str, Tensor], key: str, packed: PackedTrees, width: int) -> Tensor:
+    """Soft tokens [M, Q, H] of one tower, checked against what the packed prompts need."""
+    if key not in soft_tokens:
+        raise ValueError(f"no tower encodes {key!r}; the towers are {sorted(soft_tokens)}")
+    needed = [len(packed.entities[key]), packed.num_queries[key], width]
+    if list(soft_tokens[key].shape) != needed:
+        raise ValueError(
+            f"tower {key!r} gave soft tokens {list(soft_tokens[key].shape)}, the prompts need {needed} "
+            "(entities of the batch, soft tokens of each, width of the language model)"
+        )
+    return soft_tokens[key]

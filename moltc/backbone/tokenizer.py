@@ -1,15 +1,19 @@
 """The tokenizer of the built-in tiny language model: byte-level BPE, single digits, and fixed phrases.
 
-It is trained from the training text. Phrases that every example repeats (a question, an interval) become single
-vocabulary entries: the text stays what a large model would read and write, the tiny model only needs fewer tokens for it.
+It is trained from the training text. Phrases that every example repeats (a question, an interval) become
+single vocabulary entries: the text stays what a large model would read and write, the tiny model only needs
+fewer tokens for it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+log = logging.getLogger(__name__)
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<soft>")
 
@@ -22,8 +26,11 @@ def train_tokenizer(
     Parameters
     ----------
     texts : training text.
-    vocab_size : entries learnt from the text, the 256 bytes and the special tokens included; phrases come on top.
-    phrases : texts that become one entry each, longest match first.
+    vocab_size : entries learnt from the text, the 256 bytes and the special tokens included; phrases come on
+        top.
+    phrases : texts that become one entry each; where several fit the longest is taken. A phrase that could
+        not be read back (letters outside ASCII can be mistaken for bytes) stays ordinary text, and a warning
+        names it.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -38,8 +45,17 @@ def train_tokenizer(
     )
     tokenizer.train_from_iterator(texts, trainer)
     unique = sorted(set(phrases), key=lambda p: (-len(p), p))
-    tokenizer.add_tokens([AddedToken(p, normalized=False, special=False) for p in unique])
+    readable = [phrase for phrase in unique if _reads_back(tokenizer, phrase)]
+    if len(readable) < len(unique):
+        left_out = [phrase for phrase in unique if phrase not in readable]
+        log.warning("%d phrases stay ordinary text, since bytes look like them: %s", len(left_out), left_out)
+    tokenizer.add_tokens([AddedToken(p, normalized=False, special=False) for p in readable])
     return wrap(tokenizer)
+
+
+def _reads_back(tokenizer: Tokenizer, phrase: str) -> bool:
+    """Whether an entry of this text is decoded to this text: the decoder takes "±" or "é" for a byte."""
+    return tokenizer.decoder.decode([phrase]) == phrase
 
 
 def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:

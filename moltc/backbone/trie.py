@@ -1,7 +1,7 @@
-"""Token tries: automata that say which token may follow, so that an answer outside the label space cannot be written.
+"""Token tries: automata that say which token may follow, so that each answer is admissible.
 
-A trie over the texts of all printable numbers of a range is the number automaton: sign, digits, point and the interval
-before them follow from the texts, whatever the tokenizer makes of them.
+A trie over the texts of all printable numbers of a range is the number automaton: sign, digits, point and the
+interval before them follow from the texts, whatever the tokenizer makes of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class TokenTrie:
     first_child, num_children : int64 [nodes]; the children of a node are consecutive edges.
     edge_token, edge_node : int64 [edges]; token and child of each edge; child numbers grow with depth.
     leaf : int64 [nodes]; the sequence that ends at a node, or -1.
-    forced_leaf : int64 [nodes]; the only sequence that can still be reached from a node, or -1 when several can.
+    forced_leaf : int64 [nodes]; the only sequence that can follow a node, or -1 where several can.
     depth : longest sequence.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,14 +36,14 @@ ARCHITECTURES: dict[str, PreTrainedConfig] = {
         **GQA, sliding_window=6, layer_types=["sliding_attention", "full_attention"], query_pre_attn_scalar=8
     ),
     "gpt-neox": GPTNeoXConfig(**COMMON, intermediate_size=48),
-    "mistral": MistralConfig(**GQA, sliding_window=None),
+    "mistral": MistralConfig(**GQA, sliding_window=6),
 }
 
 
 def build(name: str, tokenizer, *, sharing="auto", dtype=torch.float32, **settings) -> LanguageModel:
     """A random language model of one architecture, weights large enough that differences show."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(ARCHITECTURES[name]).to(dtype)
+    model = AutoModelForCausalLM.from_config(deepcopy(ARCHITECTURES[name])).to(dtype)
     with torch.no_grad():
         for p in model.parameters():
             if p.ndim > 1:

@@ -6,6 +6,9 @@ molecule, two drugs interact when both or neither are aromatic.
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
@@ -45,13 +48,21 @@ SMILES = (
     "ClCCl",
     "Cc1ccccc1",
 )
+KINDS = ("alcohol", "ketone", "arene", "phenol", "amine", "acid")
+KINDS += ("alkane", "nitrile", "water", "alcohol", "chloride", "arene")
 SHARE = (-1.37, -1.02, -0.55, -2.81, -1.48, -2.26, 0.93, -1.17, -1.9, -1.21, -0.44, 0.08)
 SPLITS = np.repeat(["train", "valid", "test"], [32, 8, 8])
 
 
-def write_pairs(folder: Path, family: str) -> Path:
-    """Write 48 pairs of a family, "solvation" or "ddi", as ``data-prep`` does; 32 are for training."""
+def write_pairs(folder: Path, family: str, *, property_text: Sequence[str] | None = None) -> Path:
+    """Write 48 pairs of a family, "solvation" or "ddi", as ``data-prep`` does; 32 are for training.
+
+    ``property_text`` gives each molecule of :data:`SMILES` a text instead of the computed one.
+    """
     featurised = featurise(SMILES, workers=1, progress=False)
+    if property_text is not None:
+        texts = np.array(property_text, dtype=object)  # the molecules are distinct: rows keep their order
+        featurised = replace(featurised, table=replace(featurised.table, property_text=texts))
     folder.mkdir(parents=True, exist_ok=True)
     featurised.table.save(folder)
     if family == "solvation":  # eight solutes in six solvents, of which two are solutes as well
@@ -88,7 +99,9 @@ def write_pairs(folder: Path, family: str) -> Path:
     return folder
 
 
-TINY_LANGUAGE_MODEL = LanguageModelConfig(tiny=TinyConfig(hidden=32, layers=2, heads=4, ffn=64, vocab_size=300))
+TINY_LANGUAGE_MODEL = LanguageModelConfig(
+    tiny=TinyConfig(hidden=32, layers=2, heads=4, ffn=64, vocab_size=300)
+)
 POOLED = TowerConfig(
     encoder=GraphEncoderConfig(kind="gine", features="ogb", hidden=16, num_layers=2),
     projector="pooled",
@@ -121,7 +134,9 @@ def build(config: MolTCConfig, table: PairTable, seed: int = 0) -> MolTC:
     return MolTC.build(config, task, training_texts(config, task, table, train), seed=seed).eval()
 
 
-def collator(model: MolTC, table: PairTable, *, targets: bool = False, both_orders: bool = True) -> PairCollator:
+def collator(
+    model: MolTC, table: PairTable, *, targets: bool = False, both_orders: bool = True
+) -> PairCollator:
     """The collator that writes the model's prompts, for answering unless told otherwise."""
     lm = model.language_model
     return PairCollator(table, model.writer, lm.sharing, targets, both_orders, lm.tokenizer.pad_token_id)
@@ -241,3 +256,18 @@ class StopAt(lightning.Callback):
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.step:
             raise StoppedError
+
+
+class Slow(lightning.Callback):
+    """Waits before each batch, so that a run lasts long enough to be killed in the middle."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        time.sleep(self.seconds)
+
+
+def callback(name: str, **init_args: Any) -> str:
+    """A callback of this file, as the command line takes it."""
+    return json.dumps([{"class_path": f"tiny_pairs.{name}", "init_args": init_args}])

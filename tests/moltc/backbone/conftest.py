@@ -17,7 +17,7 @@ def tokenizer():
 
 @pytest.fixture
 def soft_model(request, tokenizer) -> SoftPromptLM:
-    """A random model of the architecture named by the parameter, with a two-key table tower of 3 soft tokens."""
+    """A random model of the architecture named by the parameter, with two table towers of 3 soft tokens."""
     lm = build(request.param, tokenizer)
     torch.manual_seed(1)
     return SoftPromptLM(lm, TableTower({"drug": 10, "solvent": 10}, 3, lm.hidden_size)).eval()

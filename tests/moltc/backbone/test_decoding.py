@@ -7,10 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import ARCHITECTURES, random_trees, tower_inputs
+from tiny_models import ARCHITECTURES, build, random_trees, tower_inputs
 
-from moltc.backbone.decoding import CachedSession, RecomputeSession, decode_trie, generate
+from moltc.backbone.decoding import CachedSession, RecomputeSession, TrieDistribution, decode_trie, generate
 from moltc.backbone.packing import pack
+from moltc.backbone.prompt import PromptTree
+from moltc.backbone.soft_prompt_lm import SoftPromptLM
 from moltc.backbone.trie import TokenTrie
 
 END = 2
@@ -93,16 +95,20 @@ def test_both_sessions_give_the_same_hidden_states(soft_model):
     for beams in (3, 2, 4, 4, 4, 4, 3):
         tokens = torch.randint(300, (3, beams), generator=generator)
         parent = torch.randint(width, (3, beams), generator=generator)
-        torch.testing.assert_close(cached.step(tokens, parent), plain.step(tokens, parent), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            cached.step(tokens, parent), plain.step(tokens, parent), atol=1e-4, rtol=1e-4
+        )
         width = beams
 
 
 def brute_force(model, tree, trie_sequences) -> np.ndarray:
-    """Probability of each sequence with every step renormalised over the tokens the set allows, by plain forward passes."""
+    """Probability of each sequence, each step renormalised over what the set allows, by plain forwards."""
     logp = np.zeros(len(trie_sequences))
     for i, sequence in enumerate(trie_sequences):
         for t in range(len(sequence)):
-            allowed = sorted({int(s[t]) for s in trie_sequences if len(s) > t and (s[:t] == sequence[:t]).all()})
+            allowed = sorted(
+                {int(s[t]) for s in trie_sequences if len(s) > t and (s[:t] == sequence[:t]).all()}
+            )
             packed = pack([tree.extended(sequence[:t])])
             hidden = model.hidden(packed, model.encode(tower_inputs(packed)))[0, -1]
             logits = model.language_model.logits(hidden)[allowed].double().log_softmax(0)
@@ -139,13 +145,50 @@ def test_a_narrow_search_says_what_it_covers(soft_model):
     found = decode_trie(soft_model, trees, TokenTrie(texts), encoded, width=2)
     assert (found.coverage < 1).all()
     np.testing.assert_allclose(np.bincount(found.prompt, weights=found.probability), 1.0)
-    alone = decode_trie(soft_model, trees[1:2], TokenTrie(texts), soft_model.encode(tower_inputs(pack(trees[1:2]))), width=2)
+    alone = decode_trie(
+        soft_model, trees[1:2], TokenTrie(texts), soft_model.encode(tower_inputs(pack(trees[1:2]))), width=2
+    )
     assert alone.best()[0] == found.best()[1]
 
 
 @pytest.mark.parametrize("soft_model", ["llama"], indirect=True)
 def test_one_sequence_needs_no_choice(soft_model):
     trees = prompts()
-    found = decode_trie(soft_model, trees, TokenTrie(sequences("yes")), soft_model.encode(tower_inputs(pack(trees))))
+    found = decode_trie(
+        soft_model, trees, TokenTrie(sequences("yes")), soft_model.encode(tower_inputs(pack(trees)))
+    )
     assert found.best().tolist() == [0, 0, 0]
     assert found.probability.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("soft_model", ["opt"], indirect=True)
+def test_texts_beyond_the_window_are_refused(soft_model):
+    tree = PromptTree(np.arange(120))
+    assert len(generate(soft_model, [tree], max_new_tokens=9, stop=[-5])[0]) == 9
+    with pytest.raises(ValueError, match="prompt 1 has 120 tokens, and with 10 more it exceeds the 128"):
+        generate(soft_model, [PromptTree(np.arange(9)), tree], max_new_tokens=10)
+    with pytest.raises(ValueError, match="exceeds the 128"):
+        decode_trie(soft_model, [tree], TokenTrie([np.arange(10)]))
+
+
+def test_quantiles_of_a_known_distribution():
+    found = TrieDistribution(
+        prompt=np.array([0, 0, 0, 1]),
+        leaf=np.array([2, 0, 1, 1]),
+        probability=np.array([0.5 - 1e-6, 0.3, 0.2, 1.0]),
+        coverage=np.ones(2),
+    )
+    values = np.array([10.0, 20.0, 30.0])
+    expected = {0.0: 10.0, 0.3: 10.0, 0.31: 20.0, 0.5: 20.0, 0.51: 30.0, 1.0: 30.0}
+    for level, value in expected.items():
+        assert found.quantile(values, level).tolist() == [value, 20.0]
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        found.quantile(values, 50)
+
+
+def test_budgets_below_one_are_refused(tokenizer):
+    model = SoftPromptLM(build("llama", tokenizer)).eval()
+    with pytest.raises(ValueError, match="max_new_tokens must be at least 1"):
+        generate(model, [PromptTree(np.arange(3))], max_new_tokens=0)
+    with pytest.raises(ValueError, match="width must be at least 1"):
+        decode_trie(model, [PromptTree(np.arange(3))], TokenTrie(sequences("yes")), width=0)

@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from moltc.backbone.logps import HeadTransform, label_logps, module_label_logps
+from moltc.backbone.logps import HeadTransform, is_plain_linear, label_logps, module_label_logps
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100], ids=["one-row", "uneven", "even", "all"])
-@pytest.mark.parametrize("transform", [HeadTransform(), HeadTransform(0.5, 3.0)], ids=["plain", "scaled-capped"])
+@pytest.mark.parametrize(
+    "transform", [HeadTransform(), HeadTransform(0.5, 3.0)], ids=["plain", "scaled-capped"]
+)
 @pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
 def test_equals_log_softmax(chunk, transform, with_bias):
     torch.manual_seed(0)
@@ -48,7 +50,9 @@ def test_a_frozen_head_gets_no_gradient():
 
 
 def test_nothing_to_score():
-    out = label_logps(torch.zeros(0, 4, requires_grad=True), torch.zeros(6, 4), torch.zeros(0, dtype=torch.long))
+    out = label_logps(
+        torch.zeros(0, 4, requires_grad=True), torch.zeros(6, 4), torch.zeros(0, dtype=torch.long)
+    )
     assert out.shape == (0,)
     out.sum().backward()
 
@@ -92,3 +96,27 @@ def test_a_head_that_is_more_than_linear(chunk):
 def test_a_chunk_of_zero_rows_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         label_logps(torch.zeros(1, 2), torch.zeros(3, 2), torch.zeros(1, dtype=torch.long), chunk=0)
+    with pytest.raises(ValueError, match="at least 1"):
+        module_label_logps(torch.zeros(1, 2), nn.Linear(2, 3), torch.zeros(1, dtype=torch.long), chunk=0)
+
+
+def test_second_derivatives_are_refused():
+    hidden, weight = torch.randn(3, 4, requires_grad=True), torch.randn(6, 4, requires_grad=True)
+    out = label_logps(hidden, weight, torch.zeros(3, dtype=torch.long))
+    (grad,) = torch.autograd.grad(out.square().sum(), hidden, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_only_whole_linear_maps_are_taken_apart():
+    class Sharded(nn.Linear):
+        """Like the classes that FSDP makes."""
+
+    gathered_later = nn.Linear(2, 3)
+    gathered_later.weight = nn.Parameter(torch.empty(0))  # as under ZeRO-3
+    hooked = nn.Linear(2, 3)
+    hooked.forward = lambda x: x  # as off-loading does
+    assert is_plain_linear(nn.Linear(2, 3))
+    assert not any(
+        map(is_plain_linear, (Sharded(2, 3), gathered_later, hooked, nn.Sequential(nn.Linear(2, 3))))
+    )

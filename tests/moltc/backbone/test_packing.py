@@ -94,7 +94,11 @@ def test_rows_never_overflow_or_overlap(lengths, capacity):
     assert count <= max(1, int(np.ceil(2 * lengths.sum() / capacity)))
 
 
-@given(st.integers(0, 10_000), st.lists(st.integers(0, 4), min_size=1, max_size=6), st.sampled_from(["shared", "expanded"]))
+@given(
+    st.integers(0, 10_000),
+    st.lists(st.integers(0, 4), min_size=1, max_size=6),
+    st.sampled_from(["shared", "expanded"]),
+)
 @settings(max_examples=40, deadline=None)
 def test_every_path_can_be_read_back(seed, counts, sharing):
     trees = random_trees(seed, counts)
@@ -129,3 +133,31 @@ def test_a_prompt_is_cut_from_the_left_and_counted():
     assert shorter.slots[0].start == 2
     with pytest.raises(ValueError, match="only 5 tokens stand before the first soft token"):
         tree.limited(6)
+
+
+def test_positions_count_on_over_the_padding():
+    packed = pack([PromptTree(ids(7, 8), (ids(1, 2),)), PromptTree(ids(7, 8, 9), (ids(1, 2),))], row_tokens=6)
+    assert packed.causal
+    assert packed.position_ids.tolist() == [[0, 1, 2, 3, 3, 3]] * 2  # and never reach beyond the longest path
+    assert packed.tree.tolist() == [[1, 1, 1, 1, -1, -1], [0, 0, 0, -1, -1, -1]]
+
+
+def test_paths_beyond_the_window_are_refused():
+    tree = PromptTree(ids(1, 2, 3), (ids(4), ids(5, 6, 7)))
+    assert pack([tree], max_positions=5).tree.shape == (1, 5)
+    with pytest.raises(ValueError, match="tree 1 has a path of 5 tokens, the model reads 4"):
+        pack([PromptTree(ids(1)), tree], max_positions=4)
+
+
+def test_the_numbers_of_soft_tokens_are_told():
+    tree = PromptTree(ids(0, 0, 0), (), (SlotRun(0, 1, "item", 5), SlotRun(1, 2, "drug", 3)))
+    assert pack([tree]).num_queries == {"item": 1, "drug": 2}
+
+
+def test_another_device_gets_the_same_batch():
+    packed = pack(random_trees())
+    moved = packed.to("meta")
+    assert moved.input_ids.device == moved.score_from.device == torch.device("meta")
+    assert moved.entities == packed.entities
+    assert moved.causal == packed.causal
+    assert packed.num_tokens == int((packed.tree >= 0).sum())

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from tiny_models import ARCHITECTURES, TableTower, build, random_trees, tower_inputs
 
 from moltc.backbone.packing import pack
-from moltc.backbone.prompt import PromptTree
+from moltc.backbone.prompt import PromptTree, SlotRun
 from moltc.backbone.soft_prompt_lm import SoftPromptLM
 
 every_architecture = pytest.mark.parametrize("soft_model", sorted(ARCHITECTURES), indirect=True)
 
 
 def plain_logps(model: SoftPromptLM, trees: list[PromptTree]) -> torch.Tensor:
-    """One unpadded row per completion, full logits, log_softmax: no code of the packed path but the towers."""
+    """One unpadded row per completion, full logits, log_softmax: of the packed path only the towers."""
     lm, out = model.language_model, []
     for tree in trees:
         for completion in tree.completions:
@@ -31,7 +33,9 @@ def plain_logps(model: SoftPromptLM, trees: list[PromptTree]) -> torch.Tensor:
     return torch.stack(out)
 
 
-def assert_close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5, floor: float = 1e-12) -> None:
+def assert_close(
+    actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5, floor: float = 1e-12
+) -> None:
     scale = max(float(expected.detach().abs().max()), floor)
     assert float((actual - expected).detach().abs().max()) / scale < tolerance
 
@@ -57,7 +61,7 @@ def test_logps_and_gradients_equal_the_plain_computation(soft_model, sharing):
     assert actual_grads.keys() == expected_grads.keys()
     largest = max(float(g.abs().max()) for g in expected_grads.values())
     for name, grad in expected_grads.items():
-        # the softmax ignores a key bias: its gradient is 0 in exact arithmetic, so rounding has no scale of its own
+        # the softmax ignores a key bias: its exact gradient is 0, so its rounding has no scale of its own
         floor = largest if name.endswith("k_proj.bias") else 1e-12
         assert_close(actual_grads[name].double(), grad.double(), floor=floor)
 
@@ -124,6 +128,54 @@ def test_missing_towers_are_an_error(tokenizer):
     model = SoftPromptLM(build("llama", tokenizer))
     with pytest.raises(ValueError, match="no towers encoded"):
         model.logps(random_trees())
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((4, 3, 32), r"the prompts need \[3, 3, 32\]"),
+        ((3, 2, 32), r"the prompts need \[\d, 3, 32\]"),
+        ((3, 3, 64), r"gave soft tokens \[3, 3, 64\]"),
+    ],
+    ids=["entities", "queries", "width"],
+)
+def test_soft_tokens_of_another_shape_are_an_error(tokenizer, shape, message):
+    model = SoftPromptLM(build("llama", tokenizer)).eval()
+    tree = PromptTree(np.arange(20), (), tuple(SlotRun(3 * n, 3, "drug", n) for n in range(3)))
+    packed = model.pack([tree])
+    assert model.embed(packed, SimpleNamespace(soft_tokens={"drug": torch.zeros(3, 3, 32)})).shape == (
+        1,
+        20,
+        32,
+    )
+    with pytest.raises(ValueError, match=message):
+        model.embed(packed, SimpleNamespace(soft_tokens={"drug": torch.zeros(shape)}))
+    with pytest.raises(ValueError, match="no tower encodes 'drug'; the towers are .'item'."):
+        model.embed(packed, SimpleNamespace(soft_tokens={"item": torch.zeros(3, 3, 32)}))
+
+
+def test_what_the_model_cannot_read_is_an_error(tokenizer):
+    model = SoftPromptLM(build("opt", tokenizer)).eval()
+    assert model.language_model.max_positions == 128
+    assert model.logps([PromptTree(np.arange(120), (np.arange(9), np.arange(5)))]).logps.shape == (2,)
+    with pytest.raises(ValueError, match="path of 129 tokens, the model reads 128"):
+        model.logps([PromptTree(np.arange(120), (np.arange(10),))])
+
+
+@every_architecture
+def test_prompts_alone_have_no_scores(soft_model):
+    trees = random_trees(counts=(0, 0))
+    scored = soft_model.logps(trees, tower_inputs(pack(trees)))
+    assert scored.logps.shape == scored.token_logps.shape == (0,)
+    assert [part.shape for part in scored.padded()] == [(2, 0), (2, 0)]
+
+
+@pytest.mark.parametrize("soft_model", ["llama", "gemma3"], indirect=True)
+def test_completions_of_one_token(soft_model):
+    trees = [t.with_completions([np.array([5]), np.array([9])]) for t in random_trees(counts=(1, 1))]
+    packed = pack(trees)
+    assert packed.causal  # nothing but prompts is stored
+    assert_close(soft_model(packed, tower_inputs(packed)).logps.double(), plain_logps(soft_model, trees))
 
 
 def test_padded_view(tokenizer):

@@ -1,0 +1,103 @@
+"""The auxiliary head on both molecules, and the pair tokens it makes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_pairs import build, collator, tiny_config, train_batch
+
+from moltc.pair_towers import PAIR, PairHeadConfig
+
+HEAD = PairHeadConfig(weight=0.5, hidden=8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": -1.0}, "must not be negative"),
+        ({"weight": 1.0, "pair_tokens": -1}, "must not be negative"),
+        ({"pair_tokens": 2}, "give head.weight"),
+    ],
+    ids=["negative-weight", "negative-tokens", "tokens-without-head"],
+)
+def test_impossible_heads_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        PairHeadConfig(**settings)
+
+
+def test_no_head_by_default(pairs):
+    model = build(tiny_config(), pairs("solvation"))
+    output = model.lm.encode(collator(model, pairs("solvation"))([0, 1]).inputs)
+    assert output.prediction is None
+    assert set(output.soft_tokens) == {"solute", "solvent"}
+
+
+def test_head_reads_each_prompts_own_molecules(pairs):
+    """Promise: one prediction a prompt, from the molecules of that prompt, in any batch."""
+    table = pairs("solvation")
+    model = build(tiny_config(head=HEAD), table)
+    collate = collator(model, table)
+    rows = range(12)  # solutes and solvents repeat, each in its own rhythm
+    together = model.lm.encode(collate(list(rows)).inputs).prediction
+    alone = [model.lm.encode(collate([row]).inputs).prediction for row in rows]
+    torch.testing.assert_close(together, torch.cat(alone))
+    assert together.unique().numel() == len(rows)
+
+
+@pytest.mark.parametrize(("family", "same"), [("ddi", True), ("solvation", False)], ids=["ddi", "solvation"])
+def test_head_knows_order_only_where_order_matters(pairs, family, same):
+    """Promise: the head of a symmetric family cannot tell the order of the molecules."""
+    table = pairs(family)
+    config = tiny_config(head=HEAD)
+    model = build(replace(config, towers=replace(config.towers, sharing="tied")), table)
+    count = len(table)
+    batch = collator(model, table, both_orders=False)([0, 1, 2, count, count + 1, count + 2])
+    forward, backward = model.lm.encode(batch.inputs).prediction.view(2, 3)
+    assert torch.allclose(forward, backward, atol=1e-6) == same
+
+
+def test_pair_tokens_stand_before_the_question(pairs):
+    """Promise: pair tokens are made per prompt and placed after both molecules."""
+    table = pairs("solvation")
+    model = build(tiny_config(head=replace(HEAD, pair_tokens=3)), table)
+    batch = collator(model, table)([5, 6])
+    for tree in batch.trees:
+        assert [(run.tower, run.length) for run in tree.slots] == [("solute", 2), ("solvent", 2), (PAIR, 3)]
+        text = model.language_model.tokenizer.decode(tree.prompt_ids[tree.slots[-1].start :])
+        assert "Question" in text
+    soft = model.lm.encode(batch.inputs).soft_tokens[PAIR]
+    assert soft.shape == (2, 3, model.language_model.hidden_size)
+    embedded = model.lm.embed(batch.packed, model.lm.encode(batch.inputs))
+    for row, tree in enumerate(batch.trees):
+        start = tree.slots[-1].start
+        torch.testing.assert_close(embedded[row, start : start + 3], soft[row])
+
+
+def test_single_pair_can_be_trained_on(pairs):
+    """Promise: a batch of one pair has no batch statistics and still gives a loss and gradients."""
+    table = pairs("solvation")
+    model = build(tiny_config(head=HEAD), table).train()
+    batch = train_batch(model, table, [0])
+    losses = model.losses(batch.packed, batch.inputs, batch.labels)
+    losses["loss"].backward()
+    assert torch.isfinite(losses["loss"])
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("family", ["solvation", "ddi"])
+def test_head_loss_is_added_with_its_weight(pairs, family):
+    """Promise: squared error of the standardised label, or binary cross-entropy, times the weight."""
+    table = pairs(family)
+    model = build(tiny_config(head=HEAD), table)
+    batch = train_batch(model, table, range(6))
+    losses = model.losses(batch.packed, batch.inputs, batch.labels)
+    prediction = model.lm.encode(batch.inputs).prediction
+    if family == "solvation":
+        expected = ((prediction - (batch.labels - model.task.mean) / model.task.std) ** 2).mean()
+    else:
+        p = torch.sigmoid(prediction)
+        expected = -(batch.labels * p.log() + (1 - batch.labels) * (1 - p).log()).mean()
+    torch.testing.assert_close(losses["head"], expected)
+    torch.testing.assert_close(losses["loss"], losses["nll"] + 0.5 * losses["head"])
