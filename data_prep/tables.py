@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import io
 from collections.abc import Sequence
@@ -58,9 +59,13 @@ def _parse_csv(text: str, separator: str, path: Path) -> pl.DataFrame:
         frame = pl.read_csv(io.StringIO(text), separator=separator, infer_schema=False)
         return frame.rename({name: name.strip() for name in frame.columns})
     except pl.exceptions.PolarsError as error:
-        sentence = str(error).splitlines()[0]
+        rows = list(csv.reader(io.StringIO(text), delimiter=separator))
+        ragged = [
+            f"line {n} has {len(row)}" for n, row in enumerate(rows, 1) if row and len(row) > len(rows[0])
+        ]
+        found = f"{', '.join(ragged[:5])} fields, the header {len(rows[0])}" if ragged else str(error)
         raise DataError(
-            f"{path} cannot be read as a table: {sentence}. Check quotes and separators."
+            f"{path} cannot be read as a table: {found.splitlines()[0]}. Check quotes and separators."
         ) from error
 
 

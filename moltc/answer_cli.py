@@ -10,7 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data_prep.errors import DataError
+from data_prep.errors import DataError, Reject
+from data_prep.molecules import parse
+from data_prep.properties import PropertyTexts
 from data_prep.tables import column_of, read_table
 from moltc.backbone.checkpoint import CheckpointError
 from moltc.predictor import PairAnswer, PairPredictor
@@ -29,9 +31,9 @@ def answer_command(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--batch-size must be at least 1, not {arguments.batch_size}")
         pairs = _read_pairs(arguments) if arguments.csv else [tuple(arguments.smiles)]
         predictor = PairPredictor.from_pretrained(arguments.model, arguments.device)
-        answers = predictor.predict(
-            pairs, batch_size=arguments.batch_size, progress=len(pairs) > arguments.batch_size
-        )
+        texts = PropertyTexts.from_csv(Path(arguments.properties)) if arguments.properties else None
+        many = len(pairs) > arguments.batch_size
+        answers = predictor.predict(pairs, properties=texts, batch_size=arguments.batch_size, progress=many)
     except (CheckpointError, DataError, ValueError, OSError, RuntimeError) as error:
         print(f"moltc answer: {error}", file=sys.stderr)
         return 2
@@ -46,9 +48,18 @@ def _read_pairs(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     frame = read_table(path).frame
     if len(frame.columns) < 2:
         raise ValueError(f"{path} has {len(frame.columns)} column; a file of pairs needs two")
+    if not (arguments.a or arguments.b) and all(_is_molecule(name) for name in frame.columns[:2]):
+        raise ValueError(
+            f"{path} seems to have no header: {frame.columns[0]!r} and {frame.columns[1]!r} are molecules; "
+            "name the columns in the first line"
+        )
     first, second = arguments.a or frame.columns[0], arguments.b or frame.columns[1]
     columns = (column_of(frame, name, path).to_list() for name in (first, second))
     return [("" if a is None else str(a), "" if b is None else str(b)) for a, b in zip(*columns, strict=True)]
+
+
+def _is_molecule(text: str) -> bool:
+    return not isinstance(parse(text), Reject)
 
 
 def _print_answer(predictor: PairPredictor, answer: PairAnswer) -> None:

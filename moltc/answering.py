@@ -8,7 +8,7 @@ in both orders and the log-odds averaged.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from moltc.backbone.decoding import decode_trie, generate
 from moltc.backbone.packing import pack
 from moltc.backbone.prompt import PromptTree
+from moltc.calibration import PlattCalibration
 from moltc.collate import PairBatch
 from moltc.metrics import sigmoid
 from moltc.model import MolTC
@@ -53,6 +54,14 @@ class Answers:
     log_odds: np.ndarray
     log_odds_orders: np.ndarray
     head: np.ndarray
+
+    def take(self, order: np.ndarray) -> Answers:
+        """The answers ``order`` (int [m]), in that order."""
+        taken: dict[str, Any] = {}
+        for name in Answers.__dataclass_fields__:
+            value = getattr(self, name)
+            taken[name] = value[order] if isinstance(value, np.ndarray) else [value[i] for i in order]
+        return Answers(**taken)
 
     @staticmethod
     def concat(parts: Sequence[Answers]) -> Answers:
@@ -181,6 +190,24 @@ def _labels(
         log_odds=log_odds,
         log_odds_orders=both,
         head=head.reshape(-1, num_pairs).mean(axis=0),
+    )
+
+
+def calibrated(model: MolTC, found: Answers) -> Answers:
+    """Answers with the model's calibration: log-odds of both orders, probability, and the sentence they give.
+
+    Numbers, and answers of a model that was never calibrated, stay as they are.
+    """
+    if "platt" not in model.calibration:
+        return found
+    platt = PlattCalibration.from_dict(model.calibration["platt"])
+    log_odds = platt.log_odds(found.log_odds)
+    return replace(
+        found,
+        value=sigmoid(log_odds),
+        text=model.task.answers((log_odds > 0).astype(np.float64), model.config.cot),
+        log_odds=log_odds,
+        log_odds_orders=platt.log_odds(found.log_odds_orders),
     )
 
 

@@ -65,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", help="where the answers to --csv go (default: FILE with .answers.csv)"
     )
     ask.add_argument(
+        "--properties", metavar="FILE", help="texts about molecules, for a model whose prompts hold them"
+    )
+    ask.add_argument(
         "--batch-size", type=int, default=64, metavar="N", help="pairs of one pass (default: 64)"
     )
     ask.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")

@@ -144,6 +144,7 @@ class PairCollator:
     both_orders : for symmetric families ask every pair a second time with its molecules exchanged
         (answering).
     pad_id : of the tokenizer.
+    max_positions : tokens that the language model reads; None: no limit.
     label_noise, seed : noise on the answers written as targets (see the data module), and its seed.
     """
 
@@ -153,6 +154,7 @@ class PairCollator:
     targets: bool
     both_orders: bool = False
     pad_id: int = 0
+    max_positions: int | None = None
     label_noise: float = 0.0
     seed: int = 0
 
@@ -180,6 +182,7 @@ class PairCollator:
             trees.append(
                 self.writer.tree(text.swapped() if flip else text, int(a[n]), int(b[n]), n, answers[n])
             )
+        self._check_window(trees, row)
         packed = pack(trees, sharing=self.sharing, pad_id=self.pad_id)
         return PairBatch(
             trees=trees,
@@ -189,6 +192,17 @@ class PairCollator:
             rows=row[:num_pairs],
             num_pairs=num_pairs,
         )
+
+    def _check_window(self, trees: Sequence[PromptTree], row: np.ndarray) -> None:
+        if self.max_positions is None:
+            return
+        for tree, r in zip(trees, row.tolist(), strict=True):
+            length = len(tree.prompt_ids) + max((len(c) for c in tree.completions), default=0)
+            if length > self.max_positions:
+                raise ValueError(
+                    f"pair {self.table.pair_id[r]} needs {length} tokens, the language model reads "
+                    f"{self.max_positions}; set prompt.smiles: false, or remove the pair"
+                )
 
     def _with_noise(self, labels: np.ndarray, epoch: int, first: int) -> np.ndarray:
         """Labels as they are written in one epoch's batch; ``first`` is its first row."""

@@ -12,15 +12,19 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
+from data_prep.tables import write_parquet
 from moltc import plots
-from moltc.answering import Answers
+from moltc.answering import Answers, calibrated
 from moltc.baselines import PairArrays, baseline_names, naive_baselines
 from moltc.bootstrap import Metric
 from moltc.calibration import PlattCalibration, SplitConformal
-from moltc.metrics import binary_metrics, order_disagreement, regression_metrics, sigmoid
+from moltc.metrics import binary_metrics, order_disagreement, regression_metrics
 from moltc.model import MolTC
 from moltc.module import PairModule
 from moltc.report import print_metrics, write_report
+
+LEVEL = 0.9
+ROW = "MolTC (text answers)"
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,8 @@ def calibrate(model: MolTC, labels: np.ndarray, found: Answers) -> list[str]:
     if model.task.is_number:
         conformal = SplitConformal.fit(labels, found.value)
         model.calibration = {"conformal": conformal.to_dict()}
-        width = conformal.half_width(0.9)
-        return [
-            f"90 % prediction intervals (split conformal, fitted on valid): ± {width:.3g} {model.task.unit}."
-        ]
+        width = conformal.half_width(LEVEL)
+        return [f"{LEVEL:.0%} prediction intervals (split conformal, fitted on valid): ± {width:.3g}."]
     platt = PlattCalibration.fit(found.log_odds, labels)
     model.calibration = {"platt": platt.to_dict()}
     return [f"Probabilities are calibrated on valid (Platt): {platt}."]
@@ -68,113 +70,114 @@ def evaluate(
     ----------
     fingerprint_baselines : also fit Morgan fingerprints + boosted trees and + MLP (seconds to minutes).
     logs : metrics.csv files of the run, oldest first; their losses are drawn.
+    seed : of the bootstrap and of the trained baselines.
     """
     model, table = module.moltc, module.data.table
     assert table is not None
     task, console = model.task, Console()
     valid_rows, valid = module.test_answers["valid"]
-    rows, found = module.test_answers["test"]
+    rows, raw = module.test_answers["test"]
     notes = calibrate(model, module.labels(valid_rows), valid)
-    labels = module.labels(rows)
+    labels, found = module.labels(rows), calibrated(model, raw)
     if task.is_number:
-        metrics, extra = _number_rows(labels, found, seed)
+        metrics, extra, more = _number_rows(module, labels, found, seed)
     else:
-        metrics, extra = _binary_rows(model, labels, found, seed)
-    metrics["invalid_rate"] = Metric(float(np.mean(~np.isfinite(found.value))), float("nan"), float("nan"))
-    notes += _free_notes(module)
+        metrics, extra, more = _binary_rows(module, labels, found, raw, seed)
+    notes += more
     if found.reasoning_cut.any():
-        notes.append(
-            f"{int(found.reasoning_cut.sum())} of {len(rows)} reasoning steps did not end within budget."
-        )
+        cut = int(found.reasoning_cut.sum())
+        notes.append(f"{cut} of {len(rows)} reasoning steps did not end within budget.")
 
-    printed = task.printed(table.label)
-    arrays = PairArrays(table.mol_a, table.mol_b, printed, table.split)
-    packed = table.molecules.graphs.batch(np.arange(len(table.molecules))).fingerprint
+    split = table.split.copy()
+    split[np.setdiff1d(table.rows("train"), module.data.rows("train"))] = "none"  # the same rows for all
     baselines = naive_baselines(
         task.kind.kind,
-        arrays,
-        packed,
+        PairArrays(table.mol_a, table.mol_b, task.printed(table.label), split),
+        table.molecules.graphs.batch(np.arange(len(table.molecules))).fingerprint,
         include=baseline_names(task.kind.kind, slow=fingerprint_baselines),
         seed=seed,
         announce=lambda name: console.print(f"[dim]baseline: {name}[/dim]"),
     )
     others = extra | {b.title: b.metrics["test"] for b in baselines.values()}
     folder.mkdir(parents=True, exist_ok=True)
-    predictions(table, rows, labels, found, model).write_parquet(folder / "predictions.parquet")
-    pictures = _pictures(folder, module, labels, found, logs)
+    write_parquet(predictions(table, rows, labels, found, model), folder / "predictions.parquet")
     title = f"{task.dataset}: {task.property}, test split ({len(rows)} pairs)"
     page = write_report(
         folder,
         title=title,
         metrics=metrics,
         baselines=others,
-        plots=pictures,
+        plots=_pictures(folder, module, labels, found, raw, logs),
         examples=examples(table, rows, labels, found, model),
         notes=notes,
         computed=task.computed,
         unit=task.unit,
-        model_name="MolTC (text answers)",
+        model_name=ROW,
     )
     print_metrics(
-        console,
-        metrics,
-        others,
-        title=title,
-        unit=task.unit,
-        model_name="MolTC (text answers)",
-        computed=task.computed,
+        console, metrics, others, title=title, unit=task.unit, model_name=ROW, computed=task.computed
     )
     for note in notes:
         console.print(f"- {note}", markup=False)
     return Evaluation(metrics, others, notes, page)
 
 
+Rows = dict[str, dict[str, Metric]]
+
+
 def _number_rows(
-    labels: np.ndarray, found: Answers, seed: int
-) -> tuple[dict[str, Metric], dict[str, dict[str, Metric]]]:
-    intervals = None if np.isnan(found.interval).all() else found.interval
-    metrics = regression_metrics(labels, found.value, intervals=intervals, seed=seed)
+    module: PairModule, labels: np.ndarray, found: Answers, seed: int
+) -> tuple[dict[str, Metric], Rows, list[str]]:
+    task = module.moltc.task
+    span = (task.low, task.high)
+    valid = np.array([task.kind.parse(text, span).valid for text in found.text])
+    named = None if np.isnan(found.interval).all() else found.interval
+    metrics = regression_metrics(
+        labels, found.value, valid=valid, intervals=named, train_mean=task.mean, seed=seed
+    )
+    metrics.pop("self_consistency", None)  # the automaton leaves no other choice
     extra = {"MolTC, most probable answer": regression_metrics(labels, found.best, seed=seed)}
+    if module.free_texts:
+        parsed = [task.kind.parse(text, span) for _, text in module.free_texts]
+        truth = module.labels(np.array([row for row, _ in module.free_texts]))
+        bounds = np.array([p.interval or (np.nan, np.nan) for p in parsed])
+        extra[f"MolTC, written freely ({len(parsed)} pairs)"] = regression_metrics(
+            truth,
+            np.array([0.0 if p.value is None else p.value for p in parsed]),
+            valid=np.array([p.valid for p in parsed]),
+            intervals=None if named is None else bounds,
+            train_mean=task.mean,
+            seed=seed,
+        )
     if not np.isnan(found.head).any():
         extra["auxiliary head (control)"] = regression_metrics(labels, found.head, seed=seed)
-    return metrics, extra
+    half = SplitConformal.from_dict(module.moltc.calibration["conformal"]).half_width(LEVEL)
+    covered = np.mean(np.abs(labels - found.value) <= half)
+    return metrics, extra, [f"The {LEVEL:.0%} intervals hold {covered:.1%} of the test labels."]
 
 
 def _binary_rows(
-    model: MolTC, labels: np.ndarray, found: Answers, seed: int
-) -> tuple[dict[str, Metric], dict[str, dict[str, Metric]]]:
-    platt = PlattCalibration.from_dict(model.calibration["platt"])
-    metrics = binary_metrics(labels, platt.log_odds(found.log_odds), seed=seed)
+    module: PairModule, labels: np.ndarray, found: Answers, raw: Answers, seed: int
+) -> tuple[dict[str, Metric], Rows, list[str]]:
+    kind = module.moltc.task.kind
+    valid = np.array([kind.parse(text).valid for text in found.text])
+    metrics = binary_metrics(labels, found.log_odds, valid=valid, seed=seed)
     if not np.isnan(found.log_odds_orders).any():
         metrics["order_disagreement"] = order_disagreement(*found.log_odds_orders.T, seed=seed)
-    extra = {"MolTC, uncalibrated": binary_metrics(labels, found.log_odds, seed=seed)}
+    extra = {"MolTC, uncalibrated": binary_metrics(labels, raw.log_odds, seed=seed)}
     if not np.isnan(found.head).any():
         extra["auxiliary head (control)"] = binary_metrics(labels, found.head, seed=seed)
-    return metrics, extra
-
-
-def _free_notes(module: PairModule) -> list[str]:
-    """How freely written answers did: rate of invalid ones and agreement with their own interval."""
-    if not module.free_texts:
-        return []
-    task = module.moltc.task
-    span = (task.low, task.high) if task.is_number else None
-    rows = np.array([row for row, _ in module.free_texts])
-    parsed = [task.kind.parse(text, span) for _, text in module.free_texts]
-    valid = np.array([p.valid for p in parsed])
-    note = f"Written freely (greedy, {len(rows)} test pairs): {np.mean(~valid):.1%} invalid answers"
-    labels = module.labels(rows[valid])
-    values = np.array([p.value for p in parsed if p.valid], dtype=np.float64)
-    if not len(values):
-        return [note + "."]
-    if task.is_number:
-        outside = np.mean(["outside_interval" in p.flags for p in parsed])
-        rmse = np.sqrt(np.mean((values - labels) ** 2))
-        return [
-            f"{note}, {outside:.1%} outside their own interval, "
-            f"RMSE of the valid ones {rmse:.3f} {task.unit}."
-        ]
-    return [f"{note}, accuracy of the valid ones {np.mean(values == labels):.3f}."]
+    notes = []
+    if module.free_texts:
+        parsed = [kind.parse(text) for _, text in module.free_texts]
+        truth = module.labels(np.array([row for row, _ in module.free_texts]))
+        right = np.mean([p.value == y for p, y in zip(parsed, truth, strict=True)])
+        invalid = np.mean([not p.valid for p in parsed])
+        notes.append(
+            f"Written freely (greedy, one order, {len(parsed)} test pairs): accuracy {right:.3f}, "
+            f"{invalid:.1%} invalid answers (counted as wrong)."
+        )
+    return metrics, extra, notes
 
 
 def predictions(
@@ -199,10 +202,7 @@ def predictions(
         }
         columns |= {"spread": found.spread, "coverage": found.coverage}
     else:
-        columns |= {"log_odds": found.log_odds}
-        if "platt" in model.calibration:
-            platt = PlattCalibration.from_dict(model.calibration["platt"])
-            columns["probability"] = sigmoid(platt.log_odds(found.log_odds))
+        columns |= {"log_odds": found.log_odds, "probability": found.value}
     if not np.isnan(found.head).any():
         columns["head"] = found.head
     return pl.DataFrame(columns)
@@ -233,7 +233,12 @@ def examples(
 
 
 def _pictures(
-    folder: Path, module: PairModule, labels: np.ndarray, found: Answers, logs: Sequence[Path]
+    folder: Path,
+    module: PairModule,
+    labels: np.ndarray,
+    found: Answers,
+    raw: Answers,
+    logs: Sequence[Path],
 ) -> dict[str, Path]:
     task = module.moltc.task
     marks: dict[str, Any] = {"title": f"{task.dataset}: {task.property}", "computed": task.computed}
@@ -246,11 +251,9 @@ def _pictures(
         )
         pictures["errors"] = plots.residual_histogram(folder / "residuals.png", labels, found.value, **words)
     else:
-        platt = PlattCalibration.from_dict(module.moltc.calibration["platt"])
-        before, after = found.value, sigmoid(platt.log_odds(found.log_odds))
         pictures["ROC"] = plots.roc_plot(folder / "roc.png", labels, {"MolTC": found.log_odds}, **marks)
         pictures["calibration"] = plots.reliability_plot(
-            folder / "calibration.png", labels, {"as scored": before, "calibrated": after}, **marks
+            folder / "calibration.png", labels, {"as scored": raw.value, "calibrated": found.value}, **marks
         )
     for number, log in enumerate(logs, start=1):
         name = "loss" if len(logs) == 1 else f"loss, part {number}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
@@ -23,11 +24,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from data_prep.errors import DataError
+from data_prep.tables import write_parquet
 from moltc.backbone.checkpoint import CheckpointError
 from moltc.data import PairDataModule
-from moltc.evaluate import evaluate, predictions
+from moltc.evaluate import Evaluation, evaluate, predictions
 from moltc.families import get_family
-from moltc.module import PairModule
+from moltc.module import PairModule, gathered
 from moltc.training import AtomicCheckpointIO, LastCheckpoint
 
 USER_ERRORS = (CheckpointError, DataError, ValueError, FileNotFoundError, MisconfigurationException)
@@ -37,6 +39,8 @@ class PairCLI(LightningCLI):
     """The command line of :class:`moltc.module.PairModule`."""
 
     def add_arguments_to_parser(self, parser: Any) -> None:
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)  # one seed for all
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
         parser.add_argument(
             "--fingerprint_baselines",
             type=bool,
@@ -74,17 +78,37 @@ class PairCLI(LightningCLI):
         return [BestCheckpoint(folder), LastCheckpoint(folder / "last.ckpt", every)]
 
     def after_fit(self) -> None:
-        """Load the best weights, answer the test split, export."""
+        """Take the best validated weights (the last if none was validated), answer the test split, export."""
         if self.trainer.interrupted or getattr(self.trainer, "fast_dev_run", False):
             return
         best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
         self.trainer.test(self.model, self.datamodule, ckpt_path=best.best_model_path or None, verbose=False)
-        self.after_test()
-
-    def after_test(self) -> None:
-        """Write results and export the model that was tested."""
-        if not self.trainer.is_global_zero:
+        found = self.after_test()
+        if found is None:
             return
+        export = self.root / "export"
+        self.model.export(export, found.plain())
+        say = Console(highlight=False)
+        say.print(f"model:  {export}\nask it: moltc answer --model {export} SMILES SMILES", markup=False)
+
+    def before_validate(self) -> None:
+        self._needs_checkpoint()
+
+    def before_test(self) -> None:
+        self._needs_checkpoint()
+
+    def before_predict(self) -> None:
+        self._needs_checkpoint()
+
+    def _needs_checkpoint(self) -> None:
+        if not self._get(self.config, "ckpt_path"):
+            best = self.root / "checkpoints" / "best.ckpt"
+            raise ValueError(f"without a checkpoint the weights are random: add --ckpt_path, e.g. {best}")
+
+    def after_test(self) -> Evaluation | None:
+        """Write the results of a test run; only the first process does."""
+        if not self.trainer.is_global_zero:
+            return None
         module = self.model
         logs = [
             log
@@ -98,32 +122,28 @@ class PairCLI(LightningCLI):
             logs=sorted(logs, key=lambda p: int(p.parent.name.split("_")[1])),
             seed=module.seed,
         )
-        module.export(self.root / "export", found.plain())
-        console = Console()
-        console.print(f"report: {found.page}\nmodel:  {self.root / 'export'}", markup=False, highlight=False)
-        console.print(
-            f"ask it: moltc answer --model {self.root / 'export'} SMILES SMILES",
-            markup=False,
-            highlight=False,
-        )
+        Console(highlight=False).print(f"report: {found.page}", markup=False)
+        return found
 
     def predict(self, *args: Any, **kwargs: Any) -> None:
         """Answer the test split and write ``predictions.parquet``."""
         batches = self.trainer.predict(*args, **kwargs)
-        from moltc.module import gathered
-
         rows, found = gathered([batch for batch in batches or [] if isinstance(batch, tuple)])
+        if not self.trainer.is_global_zero:
+            return
         table = self.datamodule.table
         frame = predictions(table, rows, self.model.labels(rows), found, self.model.moltc)
         self.root.mkdir(parents=True, exist_ok=True)
-        frame.write_parquet(self.root / "predictions.parquet")
-        Console().print(
-            f"{len(rows)} answers: {self.root / 'predictions.parquet'}", markup=False, highlight=False
-        )
+        file = self.root / "predictions.parquet"
+        write_parquet(frame, file)
+        Console(highlight=False).print(f"{len(rows)} answers: {file}", markup=False)
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the best validated weights; the score's name and direction follow from the task."""
+    """Keeps the best validated weights; the score's name and direction follow from the task.
+
+    While towers are trained alone no answer is validated, and nothing is kept.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, filename="best", save_top_k=1, enable_version_counter=False)
@@ -134,21 +154,26 @@ class BestCheckpoint(ModelCheckpoint):
         self.kth_value = self.kth_value if self.best_k_models else _worst(self.mode)
         super().setup(trainer, pl_module, stage)
 
+    def check_monitor_top_k(self, trainer: Any, current: torch.Tensor | None = None) -> bool:
+        if current is None or not bool(torch.isfinite(current)):
+            return False
+        return super().check_monitor_top_k(trainer, current)
 
-def _worst(mode: str) -> Any:
-    import torch
 
+def _seed(seed_everything: bool | int | None) -> int:
+    """The seed of weights, data order and noise; true and false choose 0."""
+    return 0 if seed_everything is None or isinstance(seed_everything, bool) else seed_everything
+
+
+def _worst(mode: str) -> torch.Tensor:
     return torch.tensor(float("inf") if mode == "min" else -float("inf"))
 
 
 def run(command: str, arguments: Sequence[str] | None = None) -> int:
     """Run one Lightning command (``arguments`` default to the process's own); user errors are one line."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(
-        logging.WARNING
-    )  # hardware lists and tips
-    warnings.filterwarnings(
-        "ignore", message="LightningCLI's args parameter is intended"
-    )  # the demo passes its own
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):  # hardware lists and tips
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the demo passes its own
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # inside Lightning
     try:
         PairCLI(

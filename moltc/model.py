@@ -152,7 +152,7 @@ class PromptWriter:
             return tree
         if not self.config.cot.writes_properties:
             return tree.with_completions([self.builder.completion(answer) for answer in answers])
-        step = self.builder.ids(" " + self.reasoning(text))
+        step = self.builder.following(self.reasoning(text))
         return tree.with_completions([np.concatenate([step, self.answer_ids(answer)]) for answer in answers])
 
     def answer_ids(self, answer: str) -> np.ndarray:
@@ -192,7 +192,8 @@ class MolTC(nn.Module):
             tokenizer = train_tokenizer(
                 texts, vocab_size=config.language_model.tiny.vocab_size, phrases=fixed_phrases(config, task)
             )
-        return cls(config, task, LanguageModel.from_config(config.language_model, tokenizer))
+        model = cls(config, task, LanguageModel.from_config(config.language_model, tokenizer))
+        return model.train()  # published weights come in evaluation mode
 
     @property
     def language_model(self) -> LanguageModel:

@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
@@ -126,7 +127,13 @@ class PairModule(lightning.LightningModule):
         model = self.moltc
         lm = model.language_model
         return PairCollator(
-            table, model.writer, lm.sharing, targets, both_orders, lm.tokenizer.pad_token_id or 0
+            table,
+            model.writer,
+            lm.sharing,
+            targets,
+            both_orders,
+            pad_id=lm.tokenizer.pad_token_id or 0,
+            max_positions=lm.max_positions,
         )
 
     @property
@@ -159,7 +166,9 @@ class PairModule(lightning.LightningModule):
         if math.isinf(steps):
             raise ValueError("the schedule needs an end: give trainer.max_epochs or trainer.max_steps")
         total = int(steps)
-        epochs = self.trainer.max_epochs or 1
+        epochs = self.trainer.max_epochs or -1
+        if settings.pretrain_epochs and epochs < 0:
+            raise ValueError("pretrain_epochs are a part of max_epochs: give trainer.max_epochs")
         phase = round(total * settings.pretrain_epochs / epochs)
         if settings.pretrain_epochs and phase >= total:
             raise ValueError(
@@ -195,7 +204,8 @@ class PairModule(lightning.LightningModule):
         return self.current_epoch < self.optim.pretrain_epochs
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
-        torch.manual_seed((self.seed << 32) + self.global_step)
+        place = np.random.SeedSequence([self.seed, self.global_step, batch_idx, self.global_rank])
+        torch.manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         model = self.moltc
@@ -240,21 +250,25 @@ class PairModule(lightning.LightningModule):
     # -- test and prediction -----------------------------------------------------------------------
 
     def on_test_start(self) -> None:
-        self.answers, self.test_answers, self.free_texts = [], {}, []
+        self._tested: dict[str, list[tuple[np.ndarray, Answers]]] = {"valid": [], "test": []}
+        self._free: list[tuple[int, str]] = []
+        rows = self.data.rows("test")
+        chosen = np.random.default_rng(self.seed).permutation(rows)[: self.free_answers]
+        self._free_rows = set(chosen.tolist())
 
     def test_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         split = ("valid", "test")[dataloader_idx]
-        found = answer(self.moltc, batch)
-        if split in self.test_answers:
-            rows, before = self.test_answers[split]
-            self.test_answers[split] = (np.concatenate([rows, batch.rows]), Answers.concat([before, found]))
-        else:
-            self.test_answers[split] = (batch.rows, found)
-        room = self.free_answers - len(self.free_texts)
-        if split == "test" and room > 0:
-            self.free_texts += list(zip(batch.rows.tolist(), write_freely(self.moltc, batch), strict=True))[
-                :room
-            ]
+        self._tested[split].append((batch.rows, answer(self.moltc, batch)))
+        chosen = [row for row in batch.rows.tolist() if row in self._free_rows] if split == "test" else []
+        if chosen:
+            assert self.data.table is not None
+            collate = self.collator(self.data.table, targets=False, both_orders=False)
+            texts = write_freely(self.moltc, collate(chosen).to(self.device))
+            self._free += zip(chosen, texts, strict=True)
+
+    def on_test_end(self) -> None:
+        self.test_answers = {split: gathered(parts) for split, parts in self._tested.items()}
+        self.free_texts = sorted(all_ranks(self._free))
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> tuple[np.ndarray, Answers]:
         return batch.rows, answer(self.moltc, batch)
@@ -345,6 +359,25 @@ def _schedule(settings: OptimConfig, part: str, phase: int, total: int) -> Any:
     return factor
 
 
+def all_ranks(items: list[Any]) -> list[Any]:
+    """The items of all processes, in order of rank."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return items
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
+
+
 def gathered(parts: list[tuple[np.ndarray, Answers]]) -> tuple[np.ndarray, Answers]:
-    """Answers of several batches end to end."""
-    return np.concatenate([rows for rows, _ in parts]), Answers.concat([found for _, found in parts])
+    """Answers of all batches and all processes, in order of rows.
+
+    Raises
+    ------
+    RuntimeError : a row was answered twice, which would count it twice.
+    """
+    parts = all_ranks(parts)
+    rows = np.concatenate([rows for rows, _ in parts])
+    order = np.argsort(rows, kind="stable")
+    if (np.diff(rows[order]) == 0).any():
+        raise RuntimeError("a pair was answered twice: processes must share the rows out")
+    return rows[order], Answers.concat([found for _, found in parts]).take(order)

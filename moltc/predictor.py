@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from data_prep.molecules import MoleculeTable, featurise
-from moltc.answering import Answers, answer
-from moltc.calibration import PlattCalibration, SplitConformal
+from data_prep.properties import PropertyTexts
+from moltc.answering import Answers, answer, calibrated
+from moltc.calibration import SplitConformal
 from moltc.collate import PairCollator, PairTable
-from moltc.metrics import sigmoid
 from moltc.model import MolTC
 
 MARGIN_LEVEL = 0.9
@@ -64,7 +64,6 @@ class PairPredictor:
     def __init__(self, model: MolTC) -> None:
         self.model = model.eval()
         calibration = model.calibration
-        self._platt = PlattCalibration.from_dict(calibration["platt"]) if "platt" in calibration else None
         self._conformal = (
             SplitConformal.from_dict(calibration["conformal"]) if "conformal" in calibration else None
         )
@@ -85,12 +84,18 @@ class PairPredictor:
         return self.model.task.kind.roles
 
     def predict(
-        self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 64, progress: bool = False
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        properties: PropertyTexts | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
     ) -> list[PairAnswer]:
         """Answer pairs, in order; a pair that cannot be read gets an answer with ``valid`` false and the
         reason.
 
-        Each distinct molecule is parsed once, and encoded once a batch.
+        Each distinct molecule is parsed once, and encoded once a batch. ``properties`` are texts about
+        molecules for a model whose prompts hold them (teacher-forced chain of thought); others are computed.
 
         Raises
         ------
@@ -119,23 +124,28 @@ class PairPredictor:
             if reasons:
                 answers[n] = PairAnswer(a, b, valid=False, warnings=tuple(reasons))
         if len(good):
-            found, table = self._answer(read.table, rows[good], batch_size, progress)
-            for i, n in enumerate(good.tolist()):
-                answers[n] = self._record(pairs[n], found, i, table)
+            molecules = read.table
+            if properties is not None:
+                own, _ = properties.apply(molecules.smiles, molecules.keys, molecules.property_text)
+                molecules = replace(molecules, property_text=own)
+            table = self._table(molecules, rows[good])
+            fits, too_long = self._within_window(table)
+            for i, reason in too_long.items():
+                a, b = pairs[good[i]]
+                answers[int(good[i])] = PairAnswer(a, b, valid=False, warnings=(reason,))
+            if len(fits):
+                found = self._answer(table, fits, batch_size, progress)
+                for i, row in enumerate(fits.tolist()):
+                    answers[int(good[row])] = self._record(pairs[good[row]], found, i, table, row)
         return [answers[n] for n in range(len(pairs))]
 
     @property
     def _titles(self) -> tuple[str, str]:
         return self.model.task.kind.role_titles
 
-    def _answer(
-        self, molecules: MoleculeTable, rows: np.ndarray, batch_size: int, progress: bool
-    ) -> tuple[Answers, PairTable]:
-        from rich.progress import track
-
-        task, lm = self.model.task, self.model.language_model
-        count = len(rows)
-        table = PairTable(
+    def _table(self, molecules: MoleculeTable, rows: np.ndarray) -> PairTable:
+        task, count = self.model.task, len(rows)
+        return PairTable(
             molecules=molecules,
             mol_a=rows[:, 0],
             mol_b=rows[:, 1],
@@ -146,26 +156,47 @@ class PairPredictor:
             dataset=task.dataset,
             pair_id=np.arange(count).astype(str),
         )
+
+    def _within_window(self, table: PairTable) -> tuple[np.ndarray, dict[int, str]]:
+        """Rows that the language model can read whole, and for each other one the reason."""
+        limit = self.model.language_model.max_positions
+        config = self.model.config
+        room = self.model.trie.depth
+        room += config.decoding.max_reasoning_tokens if config.cot.writes_properties else 0
+        too_long = {}
+        if limit is not None:
+            for row in range(len(table)):
+                tree = self.model.writer.tree(table.text(row), 0, 0, 0)
+                if len(tree.prompt_ids) + room > limit:
+                    too_long[row] = (
+                        f"the prompt has {len(tree.prompt_ids)} tokens and the answer up to {room}, the "
+                        f"language model reads {limit}; ask about smaller molecules, or train with "
+                        "prompt.smiles false"
+                    )
+        return np.array([row for row in range(len(table)) if row not in too_long], dtype=np.int64), too_long
+
+    def _answer(self, table: PairTable, rows: np.ndarray, batch_size: int, progress: bool) -> Answers:
+        from rich.progress import track
+
+        lm = self.model.language_model
+        pad_id = lm.tokenizer.pad_token_id or 0
         collate = PairCollator(
-            table,
-            self.model.writer,
-            lm.sharing,
-            targets=False,
-            both_orders=True,
-            pad_id=lm.tokenizer.pad_token_id or 0,
+            table, self.model.writer, lm.sharing, targets=False, both_orders=True, pad_id=pad_id
         )
-        starts = range(0, count, batch_size)
+        starts = range(0, len(rows), batch_size)
         parts = []
         with torch.inference_mode():
             for start in track(starts, description="answering", disable=not progress):
-                batch = collate(np.arange(start, min(start + batch_size, count)).tolist())
+                batch = collate(rows[start : start + batch_size].tolist())
                 parts.append(answer(self.model, batch.to(lm.device)))
-        return Answers.concat(parts), table
+        return calibrated(self.model, Answers.concat(parts))
 
-    def _record(self, pair: tuple[str, str], found: Answers, i: int, table: PairTable) -> PairAnswer:
+    def _record(
+        self, pair: tuple[str, str], found: Answers, i: int, table: PairTable, row: int
+    ) -> PairAnswer:
         task = self.model.task
         warnings = []
-        for title, molecule in zip(self._titles, (table.mol_a[i], table.mol_b[i]), strict=True):
+        for title, molecule in zip(self._titles, (table.mol_a[row], table.mol_b[row]), strict=True):
             fragments = int(table.molecules.num_fragments[molecule])
             if fragments > 1:
                 warnings.append(
@@ -197,13 +228,8 @@ class PairPredictor:
                 margin=self._conformal.half_width(MARGIN_LEVEL) if self._conformal else None,
                 text=found.text[i],
             )
-        log_odds = float(found.log_odds[i])
-        if self._platt is not None:
-            log_odds = float(self._platt.log_odds(np.array([log_odds]))[0])
-        yes = log_odds > 0
-        sentence = task.kind.answer(float(yes), self.model.config.cot, property=task.property)
-        probability = float(sigmoid(np.array(log_odds)))
-        return PairAnswer(**common, label="yes" if yes else "no", probability=probability, text=sentence)
+        label = "yes" if found.log_odds[i] > 0 else "no"
+        return PairAnswer(**common, label=label, probability=float(found.value[i]), text=found.text[i])
 
 
 def shorten(text: str, width: int = 60) -> str:

@@ -1,102 +1,30 @@
-"""Saved models come back exactly, or not at all with a reason and what to do about it."""
+"""Saved models come back exactly, and are written whole or not at all."""
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from tiny_models import TableTower, random_trees, tower_inputs
-from torch import nn
-from transformers import AutoModelForCausalLM, LlamaConfig, OPTConfig
+from safetensors.torch import load_file
+from saved_models import KIND, TINY, built, change_config, loaded, lora_config, saved
+from tiny_models import random_trees
+from transformers import AutoModelForCausalLM, OPTConfig
 
 from moltc.backbone import checkpoint
 from moltc.backbone.checkpoint import (
     CheckpointError,
     atomic_folder,
-    language_model_config,
-    load_language_model,
     load_text_model,
-    load_weights,
     own_state,
     read_config,
-    save_model,
     saved_kind,
 )
-from moltc.backbone.language_model import LanguageModel, LanguageModelConfig, LoraSettings, TinyConfig
+from moltc.backbone.language_model import LanguageModelConfig, LoraSettings
 from moltc.backbone.prompt import PromptTree
 from moltc.backbone.soft_prompt_lm import SoftPromptLM
-
-TINY = LanguageModelConfig(tiny=TinyConfig(hidden=32, layers=2, heads=2, ffn=48))
-KIND = "test"
-
-
-class Reader(nn.Module):
-    """A model of the kind that tasks build: towers and a language model under names of its own."""
-
-    def __init__(self, language_model: LanguageModel) -> None:
-        super().__init__()
-        towers = TableTower({"drug": 10, "solvent": 10}, 3, language_model.hidden_size)
-        self.lm = SoftPromptLM(language_model, towers)
-
-    def logps(self) -> torch.Tensor:
-        trees = [
-            PromptTree(t.prompt_ids % 90, tuple(c % 90 for c in t.completions), t.slots)
-            for t in random_trees(counts=(2, 1, 3))
-        ]
-        packed = self.lm.pack(trees)
-        with torch.no_grad():
-            return self.lm(packed, tower_inputs(packed)).logps
-
-
-def built(config: LanguageModelConfig, tokenizer: Any, seed: int = 0) -> Reader:
-    """A model whose weights, adapters too, are all different from their initial values."""
-    torch.manual_seed(seed)
-    model = Reader(LanguageModel.from_config(config, tokenizer if config.is_tiny else None))
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(torch.randn_like(p), alpha=0.2)
-    return model.eval()
-
-
-def saved(model: Reader, folder: Path) -> Path:
-    save_model(folder, model, model.lm.language_model, kind=KIND, settings={"answer": 42}, card="a card")
-    return folder
-
-
-def loaded(folder: Path) -> Reader:
-    config = read_config(folder, kind=KIND)
-    model = Reader(load_language_model(folder, config))
-    load_weights(folder, model, model.lm.language_model)
-    return model.eval()
-
-
-@pytest.fixture
-def export(tokenizer: Any, tmp_path: Path) -> Path:
-    """A saved tiny model."""
-    return saved(built(TINY, tokenizer), tmp_path / "export")
-
-
-@pytest.fixture
-def lora_export(llama: str, tmp_path: Path) -> Path:
-    """A saved adapter on a base model in the folder ``base``."""
-    shutil.copytree(llama, tmp_path / "base")
-    return saved(built(lora_config(str(tmp_path / "base")), None), tmp_path / "export")
-
-
-def lora_config(name: str, **settings: Any) -> LanguageModelConfig:
-    return LanguageModelConfig(
-        name=name,
-        training="lora",
-        lora=LoraSettings(r=2, alpha=4, target_modules=("q_proj", "up_proj")),
-        **settings,
-    )
 
 
 class TestRoundTrip:
@@ -207,136 +135,6 @@ class TestRoundTrip:
         trees = [PromptTree(t.prompt_ids % 90, tuple(c % 90 for c in t.completions)) for t in random_trees()]
         expected = SoftPromptLM(model.lm.language_model).eval().logps(trees).logps
         assert torch.equal(SoftPromptLM(text).eval().logps(trees).logps, expected)
-
-
-def change_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    change(config)
-    (folder / "config.json").write_text(json.dumps(config))
-
-
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-10])
-
-
-def flip(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[-1] ^= 1
-    file.write_bytes(bytes(data))
-
-
-class TestRefusals:
-    @pytest.mark.parametrize(
-        ("spoil", "message"),
-        [
-            (
-                lambda f: (f / "config.json").unlink(),
-                r"no saved model in .*config\.json is missing.*export it again",
-            ),
-            (
-                lambda f: (f / "model.safetensors").unlink(),
-                r"incomplete: model\.safetensors is missing; copy the whole",
-            ),
-            (lambda f: shutil.rmtree(f / "tokenizer"), r"incomplete: tokenizer/.* is missing"),
-            (lambda f: cut(f / "model.safetensors"), r"model\.safetensors is not the file that was saved"),
-            (lambda f: flip(f / "model.safetensors"), r"model\.safetensors is not the file that was saved"),
-            (lambda f: cut(f / "config.json"), r"not valid JSON .*export the model again"),
-            (lambda f: (f / "config.json").write_bytes(b"\xff\xfe{"), "not valid JSON"),
-            (lambda f: (f / "config.json").write_text("[1]"), "not a JSON object"),
-            (
-                lambda f: change_config(f, lambda c: c.update(format=2)),
-                r"its format is 2, readable is 1\); update",
-            ),
-            (lambda f: change_config(f, lambda c: c.pop("format")), "not written by this version"),
-            (
-                lambda f: change_config(f, lambda c: c.update(kind="other")),
-                "holds a other model, expected test",
-            ),
-            (
-                lambda f: change_config(f, lambda c: c["language_model"].update(width=3)),
-                "settings cannot be read here.*width",
-            ),
-        ],
-        ids=[
-            "no-config",
-            "no-weights",
-            "no-tokenizer",
-            "truncated-weights",
-            "altered-weights",
-            "truncated-config",
-            "config-of-bytes",
-            "config-of-a-list",
-            "newer-format",
-            "no-format",
-            "other-kind",
-            "unknown-setting",
-        ],
-    )
-    def test_a_spoilt_folder(self, export: Path, spoil: Callable[[Path], Any], message: str) -> None:
-        loaded(export)
-        spoil(export)
-        with pytest.raises(CheckpointError, match=message):
-            loaded(export)
-
-    def test_a_missing_adapter(self, lora_export: Path) -> None:
-        shutil.rmtree(lora_export / "adapter")
-        with pytest.raises(CheckpointError, match="the adapter, without which the base model would answer"):
-            loaded(lora_export)
-
-    def test_an_adapter_that_was_never_listed(self, lora_export: Path) -> None:
-        shutil.rmtree(lora_export / "adapter")
-        change_config(
-            lora_export, lambda c: c.update(files={k: v for k, v in c["files"].items() if "adapter" not in k})
-        )
-        with pytest.raises(CheckpointError, match="has no adapter"):
-            loaded(lora_export)
-
-    def test_a_base_model_of_another_size(self, lora_export: Path) -> None:
-        base = lora_export.parent / "base"
-        hf = LlamaConfig.from_pretrained(base)
-        hf.hidden_size = 16
-        AutoModelForCausalLM.from_config(hf).save_pretrained(base)
-        with pytest.raises(
-            CheckpointError, match=r"adapter in .* does not fit .*base: .*has shape \[2, 32\]"
-        ):
-            loaded(lora_export)
-
-    def test_a_base_model_of_another_depth(self, lora_export: Path) -> None:
-        base = lora_export.parent / "base"
-        hf = LlamaConfig.from_pretrained(base)
-        hf.num_hidden_layers = 3
-        AutoModelForCausalLM.from_config(hf).save_pretrained(base)
-        with pytest.raises(CheckpointError, match="does not fit .*missing .*layers.2"):
-            loaded(lora_export)
-
-    @pytest.mark.parametrize(
-        ("change", "message"),
-        [
-            (lambda s: s.popitem(), "missing"),
-            (lambda s: s.update(more=torch.zeros(1)), "unexpected .'more'"),
-            (lambda s: s.update({k: v[:-1].clone() for k, v in s.items()}), r"has shape \["),
-        ],
-        ids=["missing", "unexpected", "shape"],
-    )
-    def test_weights_of_another_model(
-        self, export: Path, change: Callable[[dict[str, torch.Tensor]], Any], message: str
-    ) -> None:
-        model = loaded(export)
-        before = model.logps()
-        state = load_file(export / "model.safetensors")
-        change(state)
-        save_file(state, export / "model.safetensors")
-        with pytest.raises(CheckpointError, match=f"does not fit this model: .*{message}"):
-            load_weights(export, model, model.lm.language_model)
-        assert torch.equal(model.logps(), before)
-
-    def test_settings_of_another_version(self) -> None:
-        with pytest.raises(CheckpointError, match="cannot be read here"):
-            language_model_config({"name": "tiny"})
-
-    def test_a_language_model_from_elsewhere(self, tokenizer: Any) -> None:
-        with pytest.raises(ValueError, match="not a part of this Reader"):
-            own_state(built(TINY, tokenizer), LanguageModel.from_config(TINY, tokenizer))
 
 
 class TestWholeOrNot:
