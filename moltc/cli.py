@@ -1,4 +1,4 @@
-"""The ``moltc`` command: ``fit | validate | test | predict`` (LightningCLI) and ``answer``.
+"""The ``moltc`` command: ``fit | validate | test | predict`` (LightningCLI), ``answer`` and ``summarise``.
 
 Heavy libraries are imported by the command that needs them, so that help is quick.
 """
@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(arguments[0], argv)
     parser = _parser()
     parsed = parser.parse_args(arguments)
+    if parsed.command == "summarise":
+        return _summarise(parsed.runs)
     from moltc.answer_cli import answer_command
 
     return answer_command(parsed)
@@ -71,7 +73,26 @@ def _parser() -> argparse.ArgumentParser:
         "--batch-size", type=int, default=64, metavar="N", help="pairs of one pass (default: 64)"
     )
     ask.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
+    join = commands.add_parser(
+        "summarise",
+        help="test results of several runs (seeds) in one table",
+        description="Print the test results of runs as a Markdown table: mean and standard deviation over them.",
+    )
+    join.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run, e.g. runs/freesolv-0")
     return parser
+
+
+def _summarise(runs: Sequence[str]) -> int:
+    from pathlib import Path
+
+    from moltc.summary import summary
+
+    try:
+        print(summary([Path(run) for run in runs]))
+    except ValueError as error:
+        print(f"moltc summarise: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

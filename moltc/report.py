@@ -100,6 +100,7 @@ def write_report(
     )
     record = {
         "title": title,
+        "model": model_name,
         "computed": computed,
         "unit": unit,
         "metrics": _plain(metrics),
