@@ -64,6 +64,7 @@ class LanguageModel(nn.Module):
         self.model = model
         self.tokenizer = tokenizer
         self.transform = head_transform(self.hf_config)
+        _name_end_token(tokenizer, self.hf_config)
         _check_tokenizer(tokenizer, self.embedding_rows, config.name)
         check_logits(self)
         self.sharing = self._choose_sharing()
@@ -248,6 +249,13 @@ def head_transform(config: PreTrainedConfig) -> HeadTransform:
 
 
 # -- building ----------------------------------------------------------------------------------------------
+
+
+def _name_end_token(tokenizer: Any, config: PreTrainedConfig) -> None:
+    """Some published tokenizers (Galactica's) name no end token while their model's config does."""
+    end = getattr(config, "eos_token_id", None)
+    if tokenizer.eos_token_id is None and isinstance(end, int) and 0 <= end < len(tokenizer):
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
 
 
 def _check_tokenizer(tokenizer: Any, rows: int, name: str) -> None:

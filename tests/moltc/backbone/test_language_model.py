@@ -326,10 +326,24 @@ class TestTokenizers:
         with pytest.raises(ValueError, match=r"tokenizer has \d+ entries, .*llama embeds 100 ids"):
             LanguageModel.from_config(LanguageModelConfig(name=llama), tokenizer)
 
-    def test_no_end_token(self, llama: str, tokenizer: Any) -> None:
+    def test_the_end_token_that_only_the_model_names(
+        self, llama: str, tokenizer: Any, tmp_path: Path
+    ) -> None:
         endless = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+        config = AutoConfig.from_pretrained(llama)
+        config.vocab_size, config.eos_token_id = len(endless), 7
+        config.save_pretrained(tmp_path)
+        lm = LanguageModel.from_config(LanguageModelConfig(name=llama), endless, architecture=tmp_path)
+        assert lm.tokenizer.eos_token_id == 7
+        assert lm.tokenizer.eos_token == tokenizer.convert_ids_to_tokens(7)
+
+    def test_no_end_token(self, llama: str, tokenizer: Any, tmp_path: Path) -> None:
+        endless = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+        config = AutoConfig.from_pretrained(llama)
+        config.eos_token_id = None
+        config.save_pretrained(tmp_path)
         with pytest.raises(ValueError, match="no end token: set eos_token"):
-            LanguageModel.from_config(LanguageModelConfig(name=llama), endless)
+            LanguageModel.from_config(LanguageModelConfig(name=llama), endless, architecture=tmp_path)
 
 
 @pytest.mark.parametrize(
