@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     join = commands.add_parser(
         "summarise",
         help="test results of several runs (seeds) in one table",
-        description="Print the test results of runs as a Markdown table: mean ± standard deviation over them.",
+        description="Print the test results of runs as a Markdown table: mean ± standard deviation.",
     )
     join.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run, e.g. runs/freesolv-0")
     return parser
