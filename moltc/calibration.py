@@ -133,11 +133,14 @@ class SplitConformal:
     def half_width(self, level: float = 0.9) -> float:
         """Half the width of the interval, in the unit of the label.
 
-        It is the ceil((n + 1) level)-th smallest residual (Lei et al., 2018, eq. 5), which covers a new pair with probability at least
-        ``level`` if the residuals had no part in training; infinite where n residuals are too few to promise that, i.e. level > n / (n +
-        1). """ if not 0 < level < 1: raise ValueError(f"level must lie strictly between 0 and 1, got {level}") rank =
-        math.ceil(round((len(self.residuals) + 1) * level, 9))  # 10 · 0.9 is rank 9, not 10 return self.residuals[rank - 1] if rank <=
-        len(self.residuals) else math.inf
+        It is the ceil((n + 1) level)-th smallest residual (Lei et al., 2018, eq. 5), which covers a new pair
+        with probability at least ``level`` if the residuals had no part in training; infinite where n
+        residuals are too few to promise that, i.e. level > n / (n + 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
+        rank = math.ceil(round((len(self.residuals) + 1) * level, 9))  # 10 · 0.9 is rank 9, not 10
+        return self.residuals[rank - 1] if rank <= len(self.residuals) else math.inf
 
     def intervals(self, prediction: ArrayLike, level: float = 0.9) -> Floats:
         """Intervals [n, 2] around predictions [n]."""
