@@ -154,8 +154,9 @@ def _build(arguments: argparse.Namespace) -> None:
         raise DataError(
             "--legacy-split keeps the published parts; leave --split, --split-file and --fractions out."
         )
-    drawn = "file" if arguments.split_file else "random"  # a stored split that is named is meant
-    method = "published" if legacy else arguments.split or drawn
+    if arguments.split_file and arguments.split not in (None, "file"):
+        raise DataError("--split-file already says how to split; leave --split out.")
+    method = "published" if legacy else "file" if arguments.split_file else arguments.split or "random"
     options = _options(arguments, method, card.fractions, resample=card.resample_negatives and not legacy)
     raw = read_dataset(
         arguments.name, arguments.root, published_split=legacy, allow_changed=arguments.allow_changed
@@ -168,6 +169,13 @@ def _pairs(arguments: argparse.Namespace) -> None:
     from data_prep.readers.columns import PairColumnNames, read_columns
     from data_prep.records import family_shape
 
+    shape = family_shape(arguments.family)
+    if arguments.property and arguments.property != (shape.default_property or arguments.property):
+        raise DataError(
+            f"Family {shape.name} has one property, {shape.default_property!r}: leave --property out."
+        )
+    if arguments.query and arguments.family != "side-effect":
+        raise DataError(f"--query is for family side-effect; leave it out for {arguments.family}.")
     method, column = _pairs_split(arguments)
     arguments.split_column = column
     names = PairColumnNames(
@@ -181,7 +189,7 @@ def _pairs(arguments: argparse.Namespace) -> None:
     )
     options = _options(arguments, method, (0.8, 0.1, 0.1), resample=False)
     dataset = arguments.name or arguments.input.stem
-    raw = read_columns(arguments.input, names, family_shape(arguments.family), dataset=dataset)
+    raw = read_columns(arguments.input, names, shape, dataset=dataset)
     _summarise(build_pairs(raw, arguments.out, options), arguments.out)
 
 

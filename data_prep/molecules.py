@@ -229,7 +229,12 @@ def _featurise_chunk(strings: Sequence[str], property_text: bool, max_atoms: int
 
 def parse(text: str, max_atoms: int = MAX_ATOMS) -> Chem.Mol | Reject:
     """A sanitised molecule, or why the text is none (with row 0)."""
-    smiles = (text or "").strip()
+    smiles = (text or "").strip().strip("\ufeff\u200b")
+    if not smiles.isascii():  # the parser would stop there and read the part before it as the molecule
+        odd = next(character for character in smiles if not character.isascii())
+        return Reject(
+            0, text, "unparseable SMILES", f"unparseable SMILES: {odd!r} is no character of a SMILES"
+        )
     if not smiles:
         return Reject(0, text, "empty SMILES", "empty SMILES: give a structure or remove the row")
     if len(smiles.split()) > 1:
@@ -243,9 +248,7 @@ def parse(text: str, max_atoms: int = MAX_ATOMS) -> Chem.Mol | Reject:
     if mol.GetNumAtoms() == 0:
         return Reject(0, text, "no atoms", "no atoms: the SMILES stands for an empty structure")
     if mol.GetNumAtoms() > max_atoms:
-        reason = (
-            f"{mol.GetNumAtoms()} heavy atoms, more than the limit of {max_atoms}: raise the limit to keep it"
-        )
+        reason = f"{mol.GetNumAtoms()} heavy atoms, more than the limit of {max_atoms}: give a smaller one"
         return Reject(0, text, "too many atoms", reason)
     return mol
 

@@ -55,6 +55,9 @@ def read_text(path: Path) -> tuple[str, str]:
 def _parse_csv(text: str, separator: str, path: Path) -> pl.DataFrame:
     if not text.strip():
         raise DataError(f"{path} is empty: it needs a header line and at least one row.")
+    header = [name.strip() for name in next(csv.reader(io.StringIO(text), delimiter=separator), [])]
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise DataError(f"{path} has several columns called {twice[0]!r}: give each its own name.")
     try:
         frame = pl.read_csv(io.StringIO(text), separator=separator, infer_schema=False)
         return frame.rename({name: name.strip() for name in frame.columns})
@@ -63,7 +66,8 @@ def _parse_csv(text: str, separator: str, path: Path) -> pl.DataFrame:
         ragged = [
             f"line {n} has {len(row)}" for n, row in enumerate(rows, 1) if row and len(row) > len(rows[0])
         ]
-        found = f"{', '.join(ragged[:5])} fields, the header {len(rows[0])}" if ragged else str(error)
+        more = f" (and {len(ragged) - 5} more lines)" if len(ragged) > 5 else ""
+        found = f"{', '.join(ragged[:5])} fields{more}, the header {len(rows[0])}" if ragged else str(error)
         raise DataError(
             f"{path} cannot be read as a table: {found.splitlines()[0]}. Check quotes and separators."
         ) from error

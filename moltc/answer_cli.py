@@ -29,6 +29,8 @@ def answer_command(arguments: argparse.Namespace) -> int:
             raise ValueError("--a, --b and --out go with --csv")
         if arguments.batch_size < 1:
             raise ValueError(f"--batch-size must be at least 1, not {arguments.batch_size}")
+        if arguments.csv:
+            _check_target(Path(arguments.csv), _target(arguments))
         pairs = _read_pairs(arguments) if arguments.csv else [tuple(arguments.smiles)]
         predictor = PairPredictor.from_pretrained(arguments.model, arguments.device)
         texts = PropertyTexts.from_csv(Path(arguments.properties)) if arguments.properties else None
@@ -41,6 +43,19 @@ def answer_command(arguments: argparse.Namespace) -> int:
         return _write_answers(arguments, answers)
     _print_answer(predictor, answers[0])
     return 0 if answers[0].valid else 1
+
+
+def _target(arguments: argparse.Namespace) -> Path:
+    source = Path(arguments.csv)
+    return Path(arguments.out) if arguments.out else source.with_name(f"{source.stem}.answers.csv")
+
+
+def _check_target(source: Path, target: Path) -> None:
+    """Before anything is computed: can the answers be written there?"""
+    if target.resolve() == source.resolve():
+        raise ValueError(f"--out {target} is the input; choose another file")
+    if target.is_dir() or not target.parent.is_dir():
+        raise ValueError(f"--out {target} cannot be written: name a file in a folder that exists")
 
 
 def _read_pairs(arguments: argparse.Namespace) -> list[tuple[str, str]]:
@@ -92,8 +107,7 @@ def _print_answer(predictor: PairPredictor, answer: PairAnswer) -> None:
 
 
 def _write_answers(arguments: argparse.Namespace, answers: list[PairAnswer]) -> int:
-    source = Path(arguments.csv)
-    target = Path(arguments.out) if arguments.out else source.with_name(f"{source.stem}.answers.csv")
+    target = _target(arguments)
     names = ["row", *(f.name for f in fields(PairAnswer))]
     unfinished = target.with_name(f".{target.name}.part")
     with unfinished.open("w", newline="", encoding="utf-8") as handle:

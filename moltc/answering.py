@@ -219,8 +219,5 @@ def write_freely(model: MolTC, batch: PairBatch) -> list[str]:
     trees = [tree.with_completions(()) for tree in batch.trees[: batch.num_pairs]]
     entities = pack(trees).entities  # one order only: for each tower the first of those in the batch
     soft = {key: encoded.soft_tokens[key][: len(members)] for key, members in entities.items()}
-    longest = model.trie.depth
-    if model.config.cot.writes_properties:
-        longest += model.config.decoding.max_reasoning_tokens
-    written = generate(model.lm, trees, PairOutput(soft, None), max_new_tokens=longest + 4)
+    written = generate(model.lm, trees, PairOutput(soft, None), max_new_tokens=model.room)
     return [model.language_model.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in written]

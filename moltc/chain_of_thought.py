@@ -68,13 +68,9 @@ class PromptStyle:
                 "use smiles: false for a prompt without SMILES"
             )
 
-
-@dataclass(frozen=True)
-class PairPrompt:
-    """A prompt in pieces, and the slots (1, 2) whose SMILES was too long to be shown."""
-
-    pieces: tuple[Piece, ...]
-    blanked_slots: tuple[int, ...] = ()
+    def blanks(self, smiles: str) -> bool:
+        """Whether the block of this SMILES is left empty for its length."""
+        return self.smiles and len(smiles) > self.max_smiles_length
 
 
 def broad_step(titles: tuple[str, str], text_a: str, text_b: str) -> str:
@@ -98,18 +94,6 @@ def interval_step(lower: str, upper: str) -> str:
     return f"The value lies between {lower} and {upper}, so it is "
 
 
-def target(answer: str, cot: ChainOfThought, reasoning: str = "") -> str:
-    """What the model is to write: the broad step where the model writes it itself, then the answer.
-
-    Raises
-    ------
-    ValueError : if the chain of thought asks for properties and ``reasoning`` is empty.
-    """
-    if not cot.writes_properties:
-        return answer
-    return _needed(reasoning) + answer
-
-
 def prompt_pieces(
     family: Family,
     smiles_a: str | None,
@@ -120,8 +104,9 @@ def prompt_pieces(
     cot: ChainOfThought = ChainOfThought(),
     reasoning: str = "",
     style: PromptStyle = PromptStyle(),
-) -> PairPrompt:
-    """The prompt of one pair: both molecules in the family's fixed order, the question, and the answer cue.
+) -> tuple[Piece, ...]:
+    """The prompt of one pair in pieces: both molecules in the family's fixed order, the question, and the
+    answer cue.
 
     Parameters
     ----------
@@ -136,7 +121,6 @@ def prompt_pieces(
     ValueError : if a SMILES or the reasoning is needed and missing.
     """
     pieces: list[Piece] = []
-    blanked = []
     for slot, (role, title, smiles) in enumerate(
         zip(family.roles, family.role_titles, (smiles_a, smiles_b), strict=True), start=1
     ):
@@ -146,14 +130,11 @@ def prompt_pieces(
                 raise ValueError(
                     f"{title} has no SMILES ({smiles!r}); give one, or set smiles: false for graphs only"
                 )
-            if len(smiles) > style.max_smiles_length:
-                blanked.append(slot)
-                smiles = ""
-            shown = smiles.join(style.smiles_markers)
+            shown = ("" if style.blanks(smiles) else smiles).join(style.smiles_markers)
         pieces += [f"{_title_text(title, slot)}{shown}", Soft(role, slot)]
     given = _needed(reasoning) if cot.teacher_force_properties else ""
     pieces.append(f"{_question_text(family.question(property, query))}{given}{ANSWER_CUE} ")
-    return PairPrompt(tuple(pieces), tuple(blanked))
+    return tuple(pieces)
 
 
 def phrases(

@@ -97,10 +97,6 @@ class PairTable:
         query = None if self.query is None else self.query[row]
         return PairText(m.smiles[a], m.smiles[b], m.property_text[a], m.property_text[b], query)
 
-    def swapped(self) -> PairTable:
-        """All pairs in the other order."""
-        return replace(self, mol_a=self.mol_b, mol_b=self.mol_a)
-
 
 @dataclass
 class PairBatch:
@@ -145,6 +141,7 @@ class PairCollator:
         (answering).
     pad_id : of the tokenizer.
     max_positions : tokens that the language model reads; None: no limit.
+    room : tokens of them that are kept free for what is written behind a prompt (answering).
     label_noise, seed : noise on the answers written as targets (see the data module), and its seed.
     """
 
@@ -155,6 +152,7 @@ class PairCollator:
     both_orders: bool = False
     pad_id: int = 0
     max_positions: int | None = None
+    room: int = 0
     label_noise: float = 0.0
     seed: int = 0
 
@@ -193,11 +191,16 @@ class PairCollator:
             num_pairs=num_pairs,
         )
 
+    def length(self, tree: PromptTree) -> int:
+        """Tokens that the language model reads of a prompt with its target, or with the room for an answer;
+        the last one predicts nothing and is not read."""
+        return len(tree.prompt_ids) + max(self.room, *(len(c) for c in tree.completions), 1) - 1
+
     def _check_window(self, trees: Sequence[PromptTree], row: np.ndarray) -> None:
         if self.max_positions is None:
             return
         for tree, r in zip(trees, row.tolist(), strict=True):
-            length = len(tree.prompt_ids) + max((len(c) for c in tree.completions), default=0)
+            length = self.length(tree)
             if length > self.max_positions:
                 raise ValueError(
                     f"pair {self.table.pair_id[r]} needs {length} tokens, the language model reads "

@@ -186,6 +186,8 @@ class PairDataModule(lightning.LightningDataModule):
         """Open the tables (memory-mapped; nothing is copied per process)."""
         if self.table is None:
             self.table = PairTable.load(self.folder)
+        for split in SPLITS if stage == "fit" else ():  # a missing one would be noticed after training
+            self.rows(split)
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split; an empty split is an error that says which are there."""

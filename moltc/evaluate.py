@@ -50,10 +50,13 @@ def calibrate(model: MolTC, labels: np.ndarray, found: Answers) -> list[str]:
         conformal = SplitConformal.fit(labels, found.value)
         model.calibration = {"conformal": conformal.to_dict()}
         width = conformal.half_width(LEVEL)
+        if np.isinf(width):
+            return [f"No {LEVEL:.0%} prediction intervals: {len(labels)} validation pairs are too few."]
         return [f"{LEVEL:.0%} prediction intervals (split conformal, fitted on valid): ± {width:.3g}."]
     platt = PlattCalibration.fit(found.log_odds, labels)
     model.calibration = {"platt": platt.to_dict()}
-    return [f"Probabilities are calibrated on valid (Platt): {platt}."]
+    fitted = f"temperature {platt.temperature:.3g}, bias {platt.bias:+.3g}"
+    return [f"Probabilities are calibrated on valid (Platt): {platt.note or fitted}."]
 
 
 def evaluate(
@@ -152,6 +155,8 @@ def _number_rows(
     if not np.isnan(found.head).any():
         extra["auxiliary head (control)"] = regression_metrics(labels, found.head, seed=seed)
     half = SplitConformal.from_dict(module.moltc.calibration["conformal"]).half_width(LEVEL)
+    if np.isinf(half):
+        return metrics, extra, []
     covered = np.mean(np.abs(labels - found.value) <= half)
     return metrics, extra, [f"The {LEVEL:.0%} intervals hold {covered:.1%} of the test labels."]
 
@@ -251,7 +256,9 @@ def _pictures(
         )
         pictures["errors"] = plots.residual_histogram(folder / "residuals.png", labels, found.value, **words)
     else:
-        pictures["ROC"] = plots.roc_plot(folder / "roc.png", labels, {"MolTC": found.log_odds}, **marks)
+        if len(np.unique(labels)) == 2:
+            scores = {"MolTC": found.log_odds}
+            pictures["ROC"] = plots.roc_plot(folder / "roc.png", labels, scores, **marks)
         pictures["calibration"] = plots.reliability_plot(
             folder / "calibration.png", labels, {"as scored": raw.value, "calibrated": found.value}, **marks
         )

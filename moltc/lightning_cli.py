@@ -29,10 +29,11 @@ from moltc.backbone.checkpoint import CheckpointError
 from moltc.data import PairDataModule
 from moltc.evaluate import Evaluation, evaluate, predictions
 from moltc.families import get_family
-from moltc.module import PairModule, gathered
+from moltc.module import PairModule
+from moltc.ranks import gathered
 from moltc.training import AtomicCheckpointIO, LastCheckpoint
 
-USER_ERRORS = (CheckpointError, DataError, ValueError, FileNotFoundError, MisconfigurationException)
+USER_ERRORS = (CheckpointError, DataError, ValueError, OSError, MisconfigurationException)
 
 
 class PairCLI(LightningCLI):
@@ -54,6 +55,9 @@ class PairCLI(LightningCLI):
             help="steps between resume checkpoints within an epoch; 0: at epoch ends only",
         )
 
+    def _parse_ckpt_path(self) -> None:
+        """Checkpoints hold no options here; they are read, and checked, when they are loaded."""
+
     @property
     def root(self) -> Path:
         """The run's folder."""
@@ -62,6 +66,8 @@ class PairCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         config = self._get(self.config_init, "trainer")
         root = Path(config.default_root_dir or "runs/moltc")
+        if config.limit_test_batches not in (None, 1.0):
+            raise ValueError("limit_test_batches would leave pairs out of the results: leave it out")
         plugins = config.plugins or []
         bar = [RichProgressBar()] if config.enable_progress_bar is not False else []
         ours = {
@@ -82,7 +88,11 @@ class PairCLI(LightningCLI):
         if self.trainer.interrupted or getattr(self.trainer, "fast_dev_run", False):
             return
         best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
-        self.trainer.test(self.model, self.datamodule, ckpt_path=best.best_model_path or None, verbose=False)
+        path: Path | None = Path(best.best_model_path)
+        if path is None or path.resolve().parent != (self.root / "checkpoints").resolve():
+            Console().print("no answers were validated in this run's folder: its last weights are tested")
+            path = None
+        self.trainer.test(self.model, self.datamodule, ckpt_path=path, verbose=False)
         found = self.after_test()
         if found is None:
             return
@@ -132,11 +142,15 @@ class PairCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         table = self.datamodule.table
-        frame = predictions(table, rows, self.model.labels(rows), found, self.model.moltc)
+        model = self.model.moltc
+        frame = predictions(table, rows, self.model.labels(rows), found, model)
         self.root.mkdir(parents=True, exist_ok=True)
         file = self.root / "predictions.parquet"
         write_parquet(frame, file)
-        Console(highlight=False).print(f"{len(rows)} answers: {file}", markup=False)
+        say = Console(highlight=False)
+        say.print(f"{len(rows)} answers: {file}", markup=False)
+        if not model.task.is_number:
+            say.print("their probabilities are not calibrated; those of an exported model are (moltc answer)")
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -174,6 +188,7 @@ def run(command: str, arguments: Sequence[str] | None = None) -> int:
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):  # hardware lists and tips
         logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the demo passes its own
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # a resumed run's own
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # inside Lightning
     try:
         PairCLI(
@@ -182,7 +197,12 @@ def run(command: str, arguments: Sequence[str] | None = None) -> int:
             args=None if arguments is None else list(arguments),
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
-            trainer_defaults={"log_every_n_steps": 1, "num_sanity_val_steps": 0},
+            trainer_defaults={
+                "log_every_n_steps": 1,
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+            },
+            auto_configure_optimizers=False,
         )
     except USER_ERRORS as error:
         print(f"moltc {command}: {error}", file=sys.stderr)

@@ -44,6 +44,7 @@ from moltc.task import Task
 KIND = "moltc-pairs"
 PAIR_TITLE = "\nPair: "
 PAIR_SLOT = 3
+FREE_WORDS = 4  # tokens that a freely written answer may take beyond the longest admissible one
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class PromptWriter:
 
     def pieces(self, text: PairText) -> list[str | Soft]:
         """The prompt of a pair in pieces."""
-        prompt = prompt_pieces(
+        given = prompt_pieces(
             self.task.kind,
             text.smiles_a,
             text.smiles_b,
@@ -136,7 +137,7 @@ class PromptWriter:
             reasoning=self.reasoning(text) if self.config.cot.teacher_force_properties else "",
             style=self.config.prompt,
         )
-        pieces = list(prompt.pieces)
+        pieces = list(given)
         if self.config.head.pair_tokens:
             pieces[-1:-1] = [PAIR_TITLE, Soft(PAIR, PAIR_SLOT)]
         return pieces
@@ -214,6 +215,12 @@ class MolTC(nn.Module):
     def trie(self) -> TokenTrie:
         """The automaton of the admissible answers."""
         return TokenTrie([self.writer.answer_ids(text) for text in self.space.texts])
+
+    @property
+    def room(self) -> int:
+        """Most tokens that are written behind a prompt, those of a free answer's other words included."""
+        settings, cot = self.config.decoding, self.config.cot
+        return self.trie.depth + FREE_WORDS + (settings.max_reasoning_tokens if cot.writes_properties else 0)
 
     @cached_property
     def line_breaks(self) -> np.ndarray:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
@@ -25,32 +24,12 @@ from moltc.collate import PairBatch, PairCollator, PairTable
 from moltc.data import PairDataModule
 from moltc.metrics import binary_metrics
 from moltc.model import DecodingConfig, MolTC, MolTCConfig
+from moltc.optim import OptimConfig, schedule
 from moltc.pair_towers import PairHeadConfig
+from moltc.ranks import all_ranks, gathered
 from moltc.task import Task
 
 MAX_TOKENIZER_TEXTS = 20_000
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamW with linear warm-up and cosine decay, by step."""
-
-    lr_language_model: float = 2e-3
-    """Learning rate of the language model: 2e-3 suits the tiny one, 2e-4 LoRA."""
-    lr_towers: float = 2e-3
-    """Learning rate of encoders, projectors and the auxiliary head (5e-5 to 1e-4 for pre-trained ones)."""
-    weight_decay: float = 0.01
-    """Not applied to biases, norms, embeddings and query tokens."""
-    betas: tuple[float, float] = (0.9, 0.98)
-    warmup: float = 0.08
-    """Share of the steps of a phase spent warming up."""
-    floor: float = 0.0
-    """Learning rate at the end, as a share of the highest."""
-    pretrain_epochs: int = 0
-    """First epochs in which only the towers and the auxiliary head are trained, without the language
-    model."""
-    joint_lr_factor: float = 0.4
-    """Factor of ``lr_towers`` after such epochs: a high rate would undo what was learnt."""
 
 
 class PairModule(lightning.LightningModule):
@@ -85,6 +64,8 @@ class PairModule(lightning.LightningModule):
         self.config = MolTCConfig(language_model, towers, cot, prompt, head, decoding)
         if optim.pretrain_epochs and not head.weight:
             raise ValueError("pretrain_epochs train the auxiliary head: give head.weight a value above 0")
+        if free_answers < 0:
+            raise ValueError(f"free_answers must be 0 or a number of pairs, not {free_answers}")
         self.optim, self.seed, self.free_answers, self.start_from = optim, seed, free_answers, start_from
         self.model: MolTC | None = None
         self.answers: list[tuple[np.ndarray, Answers]] = []
@@ -123,7 +104,7 @@ class PairModule(lightning.LightningModule):
         self.data.make_collator = self.collator
 
     def collator(self, table: PairTable, *, targets: bool, both_orders: bool) -> PairCollator:
-        """The collator that writes this model's prompts."""
+        """The collator that writes this model's prompts; all but training keep room for an answer."""
         model = self.moltc
         lm = model.language_model
         return PairCollator(
@@ -134,6 +115,7 @@ class PairModule(lightning.LightningModule):
             both_orders,
             pad_id=lm.tokenizer.pad_token_id or 0,
             max_positions=lm.max_positions,
+            room=0 if targets and not both_orders else model.room,
         )
 
     @property
@@ -166,23 +148,28 @@ class PairModule(lightning.LightningModule):
         if math.isinf(steps):
             raise ValueError("the schedule needs an end: give trainer.max_epochs or trainer.max_steps")
         total = int(steps)
-        epochs = self.trainer.max_epochs or -1
-        if settings.pretrain_epochs and epochs < 0:
-            raise ValueError("pretrain_epochs are a part of max_epochs: give trainer.max_epochs")
-        phase = round(total * settings.pretrain_epochs / epochs)
-        if settings.pretrain_epochs and phase >= total:
+        phase = self._pretraining_steps()
+        if phase and phase >= total:
             raise ValueError(
-                f"{settings.pretrain_epochs} pretrain_epochs leave nothing of {epochs} epochs to the "
-                "language model"
+                f"{settings.pretrain_epochs} pretrain_epochs leave nothing of {total} steps to the language "
+                "model: give fewer, or more trainer.max_epochs (max_steps)"
             )
         for part, decay, parameters in self.parameter_groups():
             groups.append(
                 {"params": parameters, "lr": rates[part], "weight_decay": settings.weight_decay * decay}
             )
-            schedules.append(_schedule(settings, part, phase, total))
+            schedules.append(schedule(settings, part, phase, total))
         optimizer = torch.optim.AdamW(groups, betas=settings.betas)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _pretraining_steps(self) -> int:
+        """Optimiser steps of the epochs that train towers and head alone."""
+        if not self.optim.pretrain_epochs:
+            return 0
+        self.trainer.fit_loop.setup_data()  # else batches are not counted yet where only max_steps is given
+        batches = self.trainer.num_training_batches
+        return self.optim.pretrain_epochs * math.ceil(batches / self.trainer.accumulate_grad_batches)
 
     def configure_gradient_clipping(
         self,
@@ -201,7 +188,8 @@ class PairModule(lightning.LightningModule):
     @property
     def pretraining(self) -> bool:
         """Whether the current epoch trains towers and head alone."""
-        return self.current_epoch < self.optim.pretrain_epochs
+        fitting = self.trainer.state.fn == "fit"
+        return fitting and self.current_epoch < self.optim.pretrain_epochs
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
         place = np.random.SeedSequence([self.seed, self.global_step, batch_idx, self.global_rank])
@@ -225,7 +213,7 @@ class PairModule(lightning.LightningModule):
         if self.pretraining:
             return
         losses = model.losses(batch.packed, batch.inputs, batch.labels)
-        self.log("val/nll", losses["nll"], batch_size=batch.num_pairs)
+        self.log("val/nll", losses["nll"], batch_size=batch.num_pairs, sync_dist=True)
         self.answers.append((batch.rows, answer(model, batch)))
 
     def on_validation_epoch_end(self) -> None:
@@ -279,7 +267,11 @@ class PairModule(lightning.LightningModule):
         """Keep what was trained (adapters included) and what names it."""
         kept = set(self._stored_names())
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in kept}
-        checkpoint["moltc"] = {"task": self.moltc.task.to_dict(), "vocabulary": self._vocabulary()}
+        checkpoint["moltc"] = {
+            "task": self.moltc.task.to_dict(),
+            "vocabulary": self._vocabulary(),
+            "settings": self._settings(),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         stored, wanted = set(checkpoint["state_dict"]), set(self._stored_names())
@@ -290,12 +282,34 @@ class PairModule(lightning.LightningModule):
                 f"the checkpoint does not fit this model: missing {what}{missing[:3]}, "
                 f"unexpected {unexpected[:3]}; use the configuration that the run was started with"
             )
+        shapes = self.state_dict()
+        for name, tensor in checkpoint["state_dict"].items():
+            if tensor.shape != shapes[name].shape:
+                raise CheckpointError(
+                    f"the checkpoint does not fit this model: {name} has shape {list(tensor.shape)}, the "
+                    f"model {list(shapes[name].shape)}; use the configuration the run was started with"
+                )
+        before, now = checkpoint["moltc"]["settings"], self._settings()
+        changed = sorted(key for key in now if now[key] != before.get(key))
+        if changed and self.trainer.state.fn == "fit":
+            told = "; ".join(f"{key} was {before.get(key)}, is {now[key]}" for key in changed[:5])
+            raise CheckpointError(f"a resumed run keeps its settings, these differ: {told}")
         if checkpoint["moltc"]["task"] != self.moltc.task.to_dict():
             raise CheckpointError(
                 "the checkpoint was trained on other data: its task or label statistics differ"
             )
         if checkpoint["moltc"]["vocabulary"] != self._vocabulary():
             raise CheckpointError("the checkpoint's tokenizer differs from that of this training split")
+
+    def _settings(self) -> dict[str, str]:
+        """What a resumed run must have in common with the run it goes on, flat and as text."""
+        groups = {"optim": self.optim, **{f.name: getattr(self.config, f.name) for f in fields(self.config)}}
+        found: dict[str, str] = {"model.seed": str(self.seed)}
+        for group, value in groups.items():
+            found |= {f"model.{group}.{f.name}": str(getattr(value, f.name)) for f in fields(value)}
+        for name in ("batch_size", "seed", "label_noise", "max_train_pairs"):
+            found[f"data.{name}"] = str(getattr(self.data, name))
+        return found
 
     def _stored_names(self) -> list[str]:
         model = self.moltc
@@ -314,13 +328,24 @@ class PairModule(lightning.LightningModule):
 
 def continued(config: MolTCConfig, task: Task, folder: str) -> MolTC:
     """A model for ``task`` that starts from an exported one: its language model, vocabulary and towers, and
-    its auxiliary head where both have the same."""
+    its auxiliary head where both have the same.
+
+    Raises
+    ------
+    ValueError : the exported model has another language model, other towers, or towers for other roles.
+    """
     before = MolTC.from_pretrained(folder)
     if before.config.towers != config.towers or before.config.language_model != config.language_model:
         raise ValueError(
             f"{folder} was made with another language model or other towers; give the same configuration"
         )
     model = MolTC(config, task, before.language_model)
+    known, wanted = before.pair_towers.towers.keys, model.pair_towers.towers.keys
+    if set(known) != set(wanted):
+        raise ValueError(
+            f"{folder} has towers for {', '.join(known)}, this task needs them for {', '.join(wanted)}; "
+            "train both with towers.sharing: tied or by_slot"
+        )
     model.pair_towers.towers.load_state_dict(before.pair_towers.towers.state_dict())
     if before.config.head == config.head and before.task.kind.symmetric == task.kind.symmetric:
         model.pair_towers.load_state_dict(before.pair_towers.state_dict())
@@ -337,47 +362,3 @@ def training_texts(config: MolTCConfig, task: Task, table: PairTable, rows: np.n
     if config.cot.properties:
         yield from (str(s) for s in molecules.property_text[seen])
     yield from task.answers(task.printed(table.label[rows]), config.cot)
-
-
-def _schedule(settings: OptimConfig, part: str, phase: int, total: int) -> Any:
-    """Factor of the learning rate by step: two phases for the towers, the second only for the language
-    model."""
-
-    def cycle(step: int, length: int) -> float:
-        warm = max(1, round(settings.warmup * length))
-        if step < warm:
-            return (step + 1) / warm
-        progress = min(1.0, (step - warm) / max(1, length - warm))
-        return settings.floor + (1 - settings.floor) * 0.5 * (1 + math.cos(math.pi * progress))
-
-    def factor(step: int) -> float:
-        if step < phase:
-            return cycle(step, phase) if part == "towers" else 0.0
-        scale = settings.joint_lr_factor if part == "towers" and phase else 1.0
-        return scale * cycle(step - phase, total - phase)
-
-    return factor
-
-
-def all_ranks(items: list[Any]) -> list[Any]:
-    """The items of all processes, in order of rank."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return items
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, items)
-    return [item for part in parts for item in part]
-
-
-def gathered(parts: list[tuple[np.ndarray, Answers]]) -> tuple[np.ndarray, Answers]:
-    """Answers of all batches and all processes, in order of rows.
-
-    Raises
-    ------
-    RuntimeError : a row was answered twice, which would count it twice.
-    """
-    parts = all_ranks(parts)
-    rows = np.concatenate([rows for rows, _ in parts])
-    order = np.argsort(rows, kind="stable")
-    if (np.diff(rows[order]) == 0).any():
-        raise RuntimeError("a pair was answered twice: processes must share the rows out")
-    return rows[order], Answers.concat([found for _, found in parts]).take(order)

@@ -133,12 +133,8 @@ class NumberFormat:
         lower = self.lower_ticks(ticks)
         return self.from_ticks(np.stack([lower, lower + self.bin_ticks], axis=-1))  # [n, 2]
 
-    def interval_text(self, value: float) -> tuple[str, str]:
-        """The bounds of the interval in print, such as ``("-5.0", "-4.5")``."""
-        return self.bound_texts(int(self.lower_ticks(self.ticks([value]))[0]))
-
     def bound_texts(self, lower: int) -> tuple[str, str]:
-        """Both bounds in print, from the lower one in ticks."""
+        """Both bounds in print, such as ``("-5.0", "-4.5")``, from the lower one in ticks."""
         step = 10 ** max(0, self.decimals - self.bound_decimals)
         return (
             _fixed_point(lower // step, self.bound_decimals),
@@ -179,11 +175,6 @@ class NumberFormat:
                 f"rows whose value is not positive ({len(bad)} of {array.size})"
             )
         return np.log10(array)
-
-    def to_measured(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Inverse of :meth:`from_measured`, float64 [n]."""
-        array = np.asarray(values, dtype=np.float64)
-        return 10.0**array if self.log10 else array
 
 
 def _fixed_point(ticks: int, decimals: int) -> str:

@@ -28,6 +28,8 @@ class PairHeadConfig:
     head."""
     pair_tokens: int = 0
     """Soft tokens made from the head's hidden vector, placed before the question; 0: none."""
+    pair_tokens_see_output: bool = False
+    """Whether pair tokens are made from the head's own output too; then much of the answer is the head's."""
     hidden: int = 256
     dropout: float = 0.0
     label_smoothing: float = 0.0
@@ -38,6 +40,8 @@ class PairHeadConfig:
             raise ValueError("head.weight and head.pair_tokens must not be negative")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"head.label_smoothing lies between 0 and 1, not {self.label_smoothing}")
+        if self.pair_tokens_see_output and not self.pair_tokens:
+            raise ValueError("head.pair_tokens_see_output needs pair tokens: give head.pair_tokens a number")
         if self.pair_tokens and not self.weight:
             raise ValueError("pair tokens are made by the auxiliary head: give head.weight a value above 0")
 
@@ -103,7 +107,8 @@ class PairTowers(nn.Module):
             )
             self.out = nn.Linear(head.hidden, 1)
             if head.pair_tokens:
-                self.tokens = nn.Linear(head.hidden, head.pair_tokens * out_dim)
+                seen = head.hidden + int(head.pair_tokens_see_output)
+                self.tokens = nn.Linear(seen, head.pair_tokens * out_dim)
 
     def forward(self, inputs: PairInputs) -> PairOutput:
         """Encode the molecules once; soft tokens of every tower, and of the pairs that ask for them."""
@@ -113,11 +118,13 @@ class PairTowers(nn.Module):
             return PairOutput(soft, None)
         a = output.pooled[inputs.key_a][inputs.row_a]
         b = output.pooled[inputs.key_b][inputs.row_b]
-        hidden = self.body(self._join(a, b))
+        hidden = self.body(self._join(a, b))  # [B, hidden]
+        output = self.out(hidden)  # [B, 1]
         if self.config.pair_tokens:
-            tokens = self.tokens(hidden[inputs.pair])
+            seen = torch.cat([hidden, output], dim=1) if self.config.pair_tokens_see_output else hidden
+            tokens = self.tokens(seen[inputs.pair])
             soft[PAIR] = tokens.view(-1, self.config.pair_tokens, self.out_dim)  # [M, Q, H]
-        return PairOutput(soft, self.out(hidden).squeeze(-1))
+        return PairOutput(soft, output.squeeze(-1))
 
     def _join(self, a: Tensor, b: Tensor) -> Tensor:
         if self.symmetric:

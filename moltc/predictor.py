@@ -33,7 +33,7 @@ class PairAnswer:
     probability : calibrated probability of yes; None for numbers.
     interval : the interval [L, U) that the answer names; None where it names none.
     margin : half-width of the 90 % prediction interval (split conformal, fitted on the valid split); None
-        for yes/no.
+        for yes/no, and where the valid split had too few pairs (fewer than nine).
     text : the answer sentence.
     reasoning : what the model wrote about each molecule first, if its chain of thought has that step.
     unit : of ``value``.
@@ -64,13 +64,16 @@ class PairPredictor:
     def __init__(self, model: MolTC) -> None:
         self.model = model.eval()
         calibration = model.calibration
-        self._conformal = (
-            SplitConformal.from_dict(calibration["conformal"]) if "conformal" in calibration else None
-        )
+        self._margin: float | None = None
+        if "conformal" in calibration:
+            half = SplitConformal.from_dict(calibration["conformal"]).half_width(MARGIN_LEVEL)
+            self._margin = half if np.isfinite(half) else None
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> PairPredictor:
         """Load an exported model; an incomplete or altered folder is refused."""
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device {device!r} is not there: this machine shows no CUDA GPU; use 'cpu'")
         return cls(MolTC.from_pretrained(folder).to(device))
 
     @property
@@ -99,8 +102,14 @@ class PairPredictor:
 
         Raises
         ------
-        ValueError : something in the list is no pair, or ``batch_size`` is below 1.
+        ValueError : something in the list is no pair, ``batch_size`` is below 1, or ``properties`` are given
+            to a model whose prompts do not hold them.
         """
+        if properties is not None and not self.model.config.cot.teacher_force_properties:
+            raise ValueError(
+                "this model reads no property texts: leave properties out, or train one with "
+                "cot.properties and cot.teacher_force_properties true"
+            )
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         for n, pair in enumerate(pairs):
@@ -159,15 +168,12 @@ class PairPredictor:
 
     def _within_window(self, table: PairTable) -> tuple[np.ndarray, dict[int, str]]:
         """Rows that the language model can read whole, and for each other one the reason."""
-        limit = self.model.language_model.max_positions
-        config = self.model.config
-        room = self.model.trie.depth
-        room += config.decoding.max_reasoning_tokens if config.cot.writes_properties else 0
+        limit, room = self.model.language_model.max_positions, self.model.room
         too_long = {}
         if limit is not None:
             for row in range(len(table)):
                 tree = self.model.writer.tree(table.text(row), 0, 0, 0)
-                if len(tree.prompt_ids) + room > limit:
+                if len(tree.prompt_ids) + room - 1 > limit:  # the last token is not read again
                     too_long[row] = (
                         f"the prompt has {len(tree.prompt_ids)} tokens and the answer up to {room}, the "
                         f"language model reads {limit}; ask about smaller molecules, or train with "
@@ -203,7 +209,7 @@ class PairPredictor:
                     f"{title} has {fragments} fragments (a salt or mixture); it was answered as given"
                 )
             smiles = table.molecules.smiles[molecule]
-            if self.model.config.prompt.smiles and len(smiles) > self.model.config.prompt.max_smiles_length:
+            if self.model.config.prompt.blanks(smiles):
                 warnings.append(
                     f"the SMILES of {title} has {len(smiles)} characters: only its graph was read"
                 )
@@ -225,7 +231,7 @@ class PairPredictor:
                 **common,
                 value=float(found.value[i]),
                 interval=None if np.isnan(low) else (low, high),
-                margin=self._conformal.half_width(MARGIN_LEVEL) if self._conformal else None,
+                margin=self._margin,
                 text=found.text[i],
             )
         label = "yes" if found.log_odds[i] > 0 else "no"

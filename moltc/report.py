@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MetricTable = Mapping[str, Mapping[str, Metric]]
 """Row name -> metric name -> metric."""
 
+TERMINAL_METRICS = ("mae", "rmse", "r2", "auc_roc", "accuracy", "brier", "invalid_rate")
 COMPUTED_NOTICE = "The labels of this data set are computed by a formula, not measured."
 PAGE_NAME, JSON_NAME = "report.html", "metrics.json"
 
@@ -122,7 +123,10 @@ def print_metrics(
     model_name: str = "model",
     computed: bool = False,
 ) -> None:
-    """Print the model's row and the baselines' rows with their intervals as a table."""
+    """Print the main metrics of the model and of the other rows as a table that fits a terminal.
+
+    The first row stands with its intervals; everything is on the page.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -132,11 +136,12 @@ def print_metrics(
         caption=Text(COMPUTED_NOTICE) if computed else None,
     )
     table.add_column("")
-    names = metric_columns(rows)
+    names = [name for name in metric_columns(rows) if name in TERMINAL_METRICS]
     for name in names:
-        table.add_column(Text(column_title(name, unit)), justify="right")
+        table.add_column(Text(column_title(name)), justify="right")
     for row, values in rows.items():
-        cells = [Text("\n".join(filter(None, format_metric(values.get(name))))) for name in names]
+        lines = 2 if row == model_name else 1
+        cells = [Text("\n".join(filter(None, format_metric(values.get(name))[:lines]))) for name in names]
         table.add_row(Text(row), *cells, style="bold" if row == model_name else "")
     console.print(table)
 

@@ -66,10 +66,6 @@ class GraphBatch(NamedTuple):
         """The same batch on ``device``."""
         return GraphBatch(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
 
-    def pin_memory(self) -> GraphBatch:
-        """The same batch in page-locked memory, for quick copies to a GPU."""
-        return GraphBatch(*(tensor.pin_memory() for tensor in self))
-
     def select(self, rows: Tensor) -> GraphBatch:
         """The molecules ``rows`` (long [K], repeats allowed) as a batch of their own, in that order."""
         source, target = self.edge_index

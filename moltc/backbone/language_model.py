@@ -23,6 +23,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from moltc.backbone.language_model_config import LanguageModelConfig as LanguageModelConfig
 from moltc.backbone.language_model_config import LoraSettings as LoraSettings
@@ -98,6 +99,7 @@ class LanguageModel(nn.Module):
         base = _build_tiny(config, tokenizer) if config.is_tiny else _load(config, architecture)
         if config.training == "frozen":
             base.requires_grad_(False)
+            _drop_nothing(base)
         model = _with_lora(base, config) if config.training == "lora" else base
         built = cls(config, model, tokenizer)
         if config.gradient_checkpointing:
@@ -105,6 +107,16 @@ class LanguageModel(nn.Module):
                 gradient_checkpointing_kwargs={"use_reentrant": False}
             )
         return built
+
+    def train(self, mode: bool = True) -> LanguageModel:
+        """Set the mode. A frozen model keeps evaluation mode, so that dropout does not blur what is not
+        trained; only its layers are told of training, which gradient checkpointing asks for."""
+        super().train(mode)
+        if self.config.training == "frozen":
+            self.model.eval()
+            for layer in _checkpointed(self.model):
+                layer.training = mode
+        return self
 
     # -- parts -------------------------------------------------------------------------------------------
 
@@ -327,6 +339,18 @@ def _random(hf: PreTrainedConfig, dtype: Any, config: LanguageModelConfig) -> Pr
     if dtype == "auto":
         dtype = hf.dtype or torch.float32
     return AutoModelForCausalLM.from_config(hf, dtype=dtype, **_attention(config))
+
+
+def _checkpointed(model: nn.Module) -> list[GradientCheckpointingLayer]:
+    return [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+
+
+def _drop_nothing(model: nn.Module) -> None:
+    """Switch off the dropout that layers do by themselves (OPT's), not through a module of their own."""
+    for layer in _checkpointed(model):
+        for name, value in vars(layer).items():
+            if "dropout" in name and isinstance(value, float):
+                setattr(layer, name, 0.0)
 
 
 def _quantization(bits: str) -> Any:

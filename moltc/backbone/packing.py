@@ -9,7 +9,7 @@ scores in the same order. The last token of a completion predicts nothing and is
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -63,23 +63,15 @@ class PackedTrees:
         """Prompt of each completion, long [C]."""
         return torch.repeat_interleave(self.num_completions, output_size=len(self.lengths))
 
-    @property
-    def num_tokens(self) -> int:
-        """Stored tokens that are not padding."""
-        return int((self.tree >= 0).sum())
-
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedTrees:
         """The same batch on another device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> PackedTrees:
-        """The same batch in page-locked memory, for faster copies to a GPU."""
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> PackedTrees:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed: dict[str, Any] = {k: change(v) for k, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **changed)
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name, value in values.items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 def attend(packed: PackedTrees, window: int | None = None) -> Tensor:

@@ -193,6 +193,46 @@ def test_build_resamples_negatives_or_keeps_the_published_split(tmp_path):
     assert run(*legacy, "--split", "random") == 2
 
 
+@pytest.fixture
+def stored_split(tmp_path):
+    """Folder of two FreeSolv rows that differ from the published file, and a stored split of them."""
+    (tmp_path / "database.txt").write_text("# id\na; CCO; ethanol; -5.0; 0.6\nb; CC; ethane; 1.8; 0.6\n")
+    (tmp_path / "stored.csv").write_text("row,mine\n0,train\n1,test\n")
+    arguments = ("--root", tmp_path, "--out", tmp_path / "out", "--allow-changed", "--quiet")
+    return (
+        "build",
+        "freesolv",
+        *arguments,
+        "--split-file",
+        tmp_path / "stored.csv",
+        "--split-column",
+        "mine",
+    )
+
+
+@pytest.mark.parametrize("more", [(), ("--split", "file")], ids=["file_alone", "said_twice"])
+def test_build_takes_a_stored_split(stored_split, tmp_path, more):
+    """A stored split that is named is used, whether or not --split says so too."""
+    assert run(*stored_split, *more) == 0
+    split = report_of(tmp_path / "out")["split"]
+    assert split["method"] == "file"
+    assert (split["sizes"]["train"], split["sizes"]["test"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--split", "random"), "--split-file already says how to split"),
+        (("--fractions", "0.8", "0.1", "0.1"), "no effect on a split that is read"),
+        (("--legacy-split",), "leave --split, --split-file and --fractions out"),
+    ],
+    ids=["drawn", "fractions", "published"],
+)
+def test_build_refuses_two_splits(stored_split, capsys, more, message):
+    assert run(*stored_split, *more) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_bad_checksum_option_is_named(tmp_path, capsys):
     assert run("fetch", "zhangddi", "--out", tmp_path, "--sha256", "file=abc") == 2
     assert "64 hexadecimal" in capsys.readouterr().err

@@ -38,7 +38,11 @@ def test_cells_stay_text_even_when_they_look_like_numbers(write):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "empty"), ("a,b\n1,2,3\n", "cannot be read as a table"), ("a,b\n" + '"x,1\n', "cannot be read")],
+    [
+        ("", "empty"),
+        ("a,b\n1,2\n1,2,3\n", "cannot be read as a table: line 3 has 3 fields, the header 2"),
+        ("a,b\n" + '"x,1\n', "cannot be read"),
+    ],
     ids=["empty", "ragged", "open_quote"],
 )
 def test_what_is_no_table_is_an_error(write, content, message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moltc.backbone.prompt import Soft
-from moltc.chain_of_thought import ChainOfThought, PromptStyle, interval_step, phrases, prompt_pieces, target
+from moltc.chain_of_thought import ChainOfThought, PromptStyle, interval_step, phrases, prompt_pieces
 from moltc.families import CHROMOPHORE, DDI, FAMILIES, SIDE_EFFECT, SOLVATION, Family
 
 BROAD = ChainOfThought(properties=True)
@@ -21,35 +21,34 @@ def written(pieces: tuple[str | Soft, ...]) -> str:
 
 def test_default_prompt() -> None:
     prompt = prompt_pieces(SOLVATION, "CCO", "O")
-    assert prompt.pieces == (
+    assert prompt == (
         "Solute: [START_I_SMILES]CCO[END_I_SMILES]",
         Soft("solute", 1),
         "\nSolvent: [START_I_SMILES]O[END_I_SMILES]",
         Soft("solvent", 2),
         QUESTION + "Answer: ",
     )
-    assert prompt.blanked_slots == ()
 
 
 def test_graph_only_prompt_has_no_smiles_block() -> None:
     prompt = prompt_pieces(DDI, None, None, style=GRAPHS_ONLY)
-    assert written(prompt.pieces) == (
+    assert written(prompt) == (
         "Drug 1: <drug 1>\nDrug 2: <drug 2>\nQuestion: Do these two drugs interact?\nAnswer: "
     )
 
 
 def test_smiles_markers_are_a_choice() -> None:
     prompt = prompt_pieces(DDI, "C", "N", style=PromptStyle(smiles_markers=("<", ">")))
-    assert prompt.pieces[0] == "Drug 1: <C>"
+    assert prompt[0] == "Drug 1: <C>"
 
 
-def test_long_smiles_leave_an_empty_block_and_are_reported() -> None:
+def test_long_smiles_leave_an_empty_block() -> None:
     fits, too_long = "C" * 512, "C" * 513
     prompt = prompt_pieces(SOLVATION, fits, too_long)
-    assert prompt.blanked_slots == (2,)
-    assert prompt.pieces[0] == f"Solute: [START_I_SMILES]{fits}[END_I_SMILES]"
-    assert prompt.pieces[2] == "\nSolvent: [START_I_SMILES][END_I_SMILES]"
-    assert prompt_pieces(SOLVATION, too_long, too_long, style=GRAPHS_ONLY).blanked_slots == ()
+    assert prompt[0] == f"Solute: [START_I_SMILES]{fits}[END_I_SMILES]"
+    assert prompt[2] == "\nSolvent: [START_I_SMILES][END_I_SMILES]"
+    assert [PromptStyle().blanks(smiles) for smiles in (fits, too_long)] == [False, True]
+    assert not GRAPHS_ONLY.blanks(too_long)
 
 
 @pytest.mark.parametrize("smiles", [None, ""], ids=["none", "empty"])
@@ -59,8 +58,8 @@ def test_a_missing_smiles_is_an_error(smiles: str | None) -> None:
 
 
 def test_property_and_query_reach_the_question() -> None:
-    assert "emit" in written(prompt_pieces(CHROMOPHORE, "C", "O", property="emission").pieces)
-    assert "cause nausea?" in written(prompt_pieces(SIDE_EFFECT, "C", "O", query="nausea").pieces)
+    assert "emit" in written(prompt_pieces(CHROMOPHORE, "C", "O", property="emission"))
+    assert "cause nausea?" in written(prompt_pieces(SIDE_EFFECT, "C", "O", query="nausea"))
 
 
 def test_broad_step_is_one_line_a_molecule() -> None:
@@ -75,23 +74,23 @@ def test_fine_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cot", "in_prompt", "in_target"),
-    [(ChainOfThought(), "", ""), (BROAD, "", REASONING), (GIVEN, REASONING, "")],
+    ("cot", "in_prompt"),
+    [(ChainOfThought(), ""), (BROAD, ""), (GIVEN, REASONING)],
     ids=["off", "written", "given"],
 )
-def test_the_broad_step_stands_in_exactly_one_place(
-    cot: ChainOfThought, in_prompt: str, in_target: str
+def test_the_broad_step_stands_in_the_prompt_only_where_it_is_given(
+    cot: ChainOfThought, in_prompt: str
 ) -> None:
     prompt = prompt_pieces(SOLVATION, "CCO", "O", cot=cot, reasoning=REASONING)
-    answer = SOLVATION.answer(-4.73, cot)
-    assert prompt.pieces[-1] == f"{QUESTION}{in_prompt}Answer: "
-    assert target(answer, cot, REASONING) == in_target + answer
-    assert SOLVATION.parse(target(answer, cot, REASONING)).value == -4.73
+    assert prompt[-1] == f"{QUESTION}{in_prompt}Answer: "
+    assert cot.writes_properties == (cot is BROAD)
+
+
+def test_answers_are_read_behind_the_broad_step() -> None:
+    assert SOLVATION.parse(REASONING + SOLVATION.answer(-4.73, BROAD)).value == -4.73
 
 
 def test_missing_property_text_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no property text"):
-        target("Interaction: yes", BROAD)
     with pytest.raises(ValueError, match="no property text"):
         prompt_pieces(DDI, "C", "C", cot=GIVEN)
 
@@ -116,11 +115,11 @@ def test_every_phrase_occurs_in_a_prompt_or_an_answer(
     prompt = prompt_pieces(
         family, "C", "O", property=name, query=query, cot=cot, reasoning=reasoning, style=style
     )
-    text = "\n".join([written(prompt.pieces), *(target(answer, cot, reasoning) for answer in space.texts)])
+    text = "\n".join([written(prompt), *space.texts])
     found = phrases(family, space, property=name, cot=cot, style=style)
     assert [phrase for phrase in found if phrase not in text] == []
     assert len(found) == len(set(found))
-    rest = written(prompt.pieces)
+    rest = written(prompt)
     for phrase in sorted(found, key=len, reverse=True):
         rest = rest.replace(phrase, "|")
     assert "Question" not in rest

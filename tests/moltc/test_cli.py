@@ -1,19 +1,21 @@
-"""The moltc command: a run from table to report and export, and questions to an exported model."""
+"""The moltc command: a run from table to report, predictions and export."""
 
 from __future__ import annotations
 
-import csv
 import json
 import re
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from tiny_pairs import arguments, build, tiny_config, write_pairs
+import torch
+from safetensors.torch import load_file
+from tiny_pairs import KINDS, SHARE, SMILES, arguments, write_pairs
 
+from data_prep.cli import main as data_prep
 from data_prep.tables import write_parquet
-from moltc.calibration import SplitConformal
 from moltc.cli import main
 from moltc.predictor import PairPredictor
 
@@ -27,7 +29,12 @@ METRICS = {
     "ddi": {"accuracy", "auc_roc", "order_disagreement", "invalid_rate"},
 }
 BASELINES = {
-    "solvation": {"mean of train", "per-solvent mean", "MolTC, most probable answer"},
+    "solvation": {
+        "mean of train",
+        "per-solvent mean",
+        "MolTC, most probable answer",
+        "MolTC, written freely (4 pairs)",
+    },
     "ddi": {"MolTC, uncalibrated"},
 }
 
@@ -70,8 +77,6 @@ def test_invalid_rate_is_zero(trained, family):
     """Promise: no invalid answer under the automaton, and the rate is reported."""
     results = json.loads((trained(family) / "test/metrics.json").read_text())
     assert results["metrics"]["invalid_rate"]["value"] == 0.0
-    if family == "solvation":
-        assert results["metrics"]["self_consistency"]["value"] == 1.0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -114,7 +119,7 @@ def test_validate_runs(trained, pairs_folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_predict_needs_no_labels(trained, family, tmp_path):
+def test_predict_needs_no_labels(trained, family, tmp_path, capsys):
     """Promise: pairs of unknown label are answered as the test run answers them."""
     folder = write_pairs(tmp_path / "unlabelled", family)
     file = folder / "pairs.parquet"
@@ -126,8 +131,15 @@ def test_predict_needs_no_labels(trained, family, tmp_path):
     assert main(arguments("predict", folder, tmp_path / "run", ckpt_path=best)) == 0
     found = pl.read_parquet(tmp_path / "run/predictions.parquet")
     expected = pl.read_parquet(root / "test/predictions.parquet")
-    assert found["text"].to_list() == expected["text"].to_list()
+    assert found["pair_id"].equals(expected["pair_id"])
     assert found["truth"].is_nan().all()
+    if family == "solvation":
+        assert found["text"].equals(expected["text"])
+        return
+    assert ((found["text"] == "Interaction: yes") == (found["probability"] > 0.5)).all()
+    slope, offset = np.polyfit(found["log_odds"], expected["log_odds"], 1)  # calibration is a straight line
+    np.testing.assert_allclose(slope * found["log_odds"] + offset, expected["log_odds"], atol=1e-6)
+    assert "not calibrated" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -177,141 +189,126 @@ def test_checkpoint_of_other_data_is_refused(trained, pairs_folder, tmp_path, ca
     assert "checkpoint" in capsys.readouterr().err
 
 
-# -- moltc answer --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_untrained_weights_are_never_evaluated(trained, pairs_folder, capsys, command):
+    """Promise: without a checkpoint these commands stop with a sentence that names one; nothing changes."""
+    root = trained("solvation")
+    before = contents(root)
+    assert main(arguments(command, pairs_folder("solvation"), root)) == 2
+    said = capsys.readouterr().err
+    assert "the weights are random: add --ckpt_path" in said
+    assert str(root / "checkpoints/best.ckpt") in said
+    assert len(said.splitlines()) == 1
+    assert contents(root) == before
 
 
-@pytest.fixture(scope="module")
-def exported(pairs, tmp_path_factory) -> str:
-    """Folder of an untrained solvation model."""
-    folder = tmp_path_factory.mktemp("exported") / "export"
-    model = build(tiny_config(), pairs("solvation"))
-    conformal = SplitConformal.fit(np.zeros(20), np.linspace(0.1, 2.0, 20))
-    model.calibration = {"conformal": conformal.to_dict()}
-    model.save_pretrained(folder)
-    return str(folder)
+def contents(root: Path) -> dict[Path, bytes]:
+    """Every file of a run but its logs."""
+    files = (path for path in root.rglob("*") if path.is_file() and "logs" not in path.parts)
+    return {path: path.read_bytes() for path in files}
 
 
-def ask(exported: str, *rest: str) -> int:
-    return main(["answer", "--model", exported, *rest])
+def test_a_test_leaves_the_export_alone(pairs_folder, tmp_path):
+    """Promise: only a fit exports; testing another checkpoint does not change the model that was saved."""
+    folder = pairs_folder("solvation")
+    assert main(arguments("fit", folder, tmp_path)) == 0
+    before = contents(tmp_path / "export")
+    last = tmp_path / "checkpoints/last.ckpt"
+    state = torch.load(last, weights_only=True)
+    state["state_dict"] = {name: value * 0.5 for name, value in state["state_dict"].items()}
+    torch.save(state, last)
+    assert main(arguments("test", folder, tmp_path, ckpt_path=last)) == 0
+    assert contents(tmp_path / "export") == before
 
 
-def test_pair_on_the_command_line_is_answered(exported, capsys):
-    assert ask(exported, "CCO", "O") == 0
-    out, err = capsys.readouterr()
-    assert "Solute: CCO" in out
-    assert "Solvent: O" in out
-    assert "Answer: The value lies between" in out
-    assert "kcal/mol" in out
-    assert err == ""
-
-
-def test_smiles_with_brackets_are_printed_as_typed(exported, capsys):
-    """Promise: [nH] and [Na+] are no markup."""
-    assert ask(exported, "c1cc[nH]c1", "[Na+].[Cl-]") == 0
-    out = capsys.readouterr().out
-    assert "Solute: c1cc[nH]c1" in out
-    assert "Solvent: [Na+].[Cl-]" in out
-    assert "2 fragments" in out
+def test_seed_decides_everything(pairs_folder, tmp_path):
+    """Promise: --seed_everything is the one seed: the same gives the same model, another gives another."""
+    models = {}
+    for name, seed in (("first", 1), ("again", 1), ("other", 2)):
+        options = {"seed_everything": seed, "trainer__max_epochs": 1}
+        assert main(arguments("fit", pairs_folder("ddi"), tmp_path / name, **options)) == 0
+        models[name] = load_file(tmp_path / name / "export/model.safetensors")
+    assert all(torch.equal(models["first"][key], models["again"][key]) for key in models["first"])
+    matrices = [key for key, weight in models["first"].items() if weight.ndim == 2]
+    assert not any(torch.equal(models["first"][key], models["other"][key]) for key in matrices)
+    for name, seed in (("first", 1), ("other", 2)):
+        assert f"seed_everything: {seed}\n" in (tmp_path / name / "logs/version_0/config.yaml").read_text()
 
 
 @pytest.mark.parametrize(
-    "smiles", ["C(C", "", "C" * 600, "not a molecule"], ids=["broken", "empty", "large", "words"]
+    "limit", [{"max_epochs": 3}, {"max_epochs": -1, "max_steps": 12}], ids=["epochs", "steps"]
 )
-def test_bad_molecule_on_the_command_line(exported, capsys, smiles):
-    """Promise: a clear answer and exit status 1, never a traceback."""
-    assert ask(exported, smiles, "O") == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("moltc answer: cannot answer: Solute")
-    assert len(err.splitlines()) == 1
+def test_validated_in_pretraining_only_the_last_weights_are_exported(pairs_folder, tmp_path, limit):
+    """Promise: a language model that was never validated is exported as it was trained, not as it began."""
+    options = {f"trainer__{name}": value for name, value in limit.items()} | {
+        "trainer__check_val_every_n_epoch": 2,
+        "model__head__weight": 1.0,
+        "model__optim__pretrain_epochs": 2,
+    }
+    assert main(arguments("fit", pairs_folder("solvation"), tmp_path, **options)) == 0
+    assert not (tmp_path / "checkpoints/best.ckpt").exists()
+    exported = load_file(tmp_path / "export/model.safetensors")
+    last = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert exported.keys() == {name.removeprefix("model.") for name in last}
+    assert all(torch.equal(exported[name.removeprefix("model.")], weight) for name, weight in last.items())
+    log = pl.read_csv(tmp_path / "logs/version_0/metrics.csv", infer_schema_length=None)
+    assert log["train/nll"].drop_nulls().len() == 4, "the language model was trained in the third epoch"
 
 
-ROWS = [
-    ("CCO", "O"),
-    ("C(C", "O"),
-    ("", "O"),
-    ("CCO", ""),
-    ("C" * 600, "O"),
-    ("hello", "world"),
-    ("c1ccccc1", "CO"),
-    ("C1CC", "O"),
-    ("[Na+].[Cl-]", "O"),
-    ("C(C)(C)(C)(C)C", "O"),
-    ("CC N", "O"),
-    ("Q", "O"),
-    ("CC(=O)O", "nan"),
-    ("CC#N", "CO"),
-]
-GOOD_ROWS = [0, 6, 8, 13]
+def test_interrupted_predictions_leave_the_old_file(trained, pairs_folder, tmp_path, monkeypatch):
+    """Promise: predictions.parquet is whole, or the one that was there before."""
+    command = arguments(
+        "predict",
+        pairs_folder("solvation"),
+        tmp_path,
+        ckpt_path=trained("solvation") / "checkpoints/best.ckpt",
+    )
+    assert main(command) == 0
+    before = (tmp_path / "predictions.parquet").read_bytes()
+
+    def torn(frame, file, **_):
+        Path(file).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", torn)
+    assert main(command) == 2
+    assert (tmp_path / "predictions.parquet").read_bytes() == before
+    assert not list(tmp_path.glob("*predictions.parquet*.tmp"))
 
 
-def test_file_with_ten_bad_rows_is_answered_in_full(exported, tmp_path, capsys):
-    """Promise: every row has its answer or its reason, bad rows are named on stderr, good ones answered."""
-    source = tmp_path / "asked.csv"
-    with source.open("w", newline="") as handle:
-        csv.writer(handle).writerows([("solute", "solvent"), *ROWS])
-    assert ask(exported, "--csv", str(source), "--batch-size", "3") == 1
-    out, err = capsys.readouterr()
-    assert f"4 of 14 pairs answered: {tmp_path / 'asked.answers.csv'}" in out
-    bad = [row for row in range(len(ROWS)) if row not in GOOD_ROWS]
-    assert [line.split(":")[0] for line in err.splitlines()] == [f"row {row}" for row in bad]
-    answers = list(csv.DictReader((tmp_path / "asked.answers.csv").open()))
-    assert [int(line["row"]) for line in answers] == list(range(len(ROWS)))
-    for row, line in enumerate(answers):
-        assert line["valid"] == str(row in GOOD_ROWS)
-        assert bool(line["value"]) == (row in GOOD_ROWS)
-        assert bool(line["warnings"]) == (row not in GOOD_ROWS or row == 8)
-    alone = PairPredictor.from_pretrained(exported).predict([ROWS[row] for row in GOOD_ROWS])
-    written = [float(answers[row]["value"]) for row in GOOD_ROWS]
-    assert written == pytest.approx([answered.value for answered in alone])
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["asked.answers.csv", "asked.csv"]
+# -- data of one's own ---------------------------------------------------------------------------------
 
-
-def test_columns_are_chosen_by_name(exported, tmp_path):
-    source = tmp_path / "asked.tsv"
-    source.write_text("id\tsolvent\tsolute\n1\tO\tCCO\n2\tCO\tCC#N\n")
-    target = tmp_path / "out.csv"
-    assert ask(exported, "--csv", str(source), "--a", "solute", "--b", "solvent", "--out", str(target)) == 0
-    answers = list(csv.DictReader(target.open()))
-    assert [(line["smiles_a"], line["smiles_b"]) for line in answers] == [("CCO", "O"), ("CC#N", "CO")]
-
-
-@pytest.mark.parametrize(
-    ("rest", "message"),
-    [
-        ((), "give either two SMILES or --csv"),
-        (("CCO",), "a pair has two SMILES, 1 were given"),
-        (("CCO", "O", "C"), "3 were given"),
-        (("CCO", "O", "--out", "x.csv"), "go with --csv"),
-        (("--csv", "nowhere.csv"), "nowhere.csv"),
-        (("CCO", "O", "--batch-size", "0"), "at least 1"),
-        (("CCO", "O", "--device", "abacus"), "abacus"),
+MOLECULES = list(zip(SMILES, SHARE, KINDS, strict=True))
+OWN = {
+    "solvation": [
+        "Solvent;Compound;dG",
+        *(f"{b};{a};{x + y:.2f}" for a, x, _ in MOLECULES for b, y, _ in MOLECULES[:4]),
     ],
-    ids=["nothing", "one", "three", "out-without-csv", "no-file", "batch-size", "device"],
-)
-def test_wrong_questions_end_in_one_sentence(exported, capsys, rest, message):
-    assert ask(exported, *rest) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("moltc answer: ")
-    assert message in err
+    "ddi": [
+        "left,right,both",
+        *(f"{a[0]},{b[0]},{int(a[1] < b[1])}" for a, b in combinations(MOLECULES, 2)),
+    ],
+}
+COLUMNS = {"solvation": ("Compound", "Solvent", "dG"), "ddi": ("left", "right", "both")}
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("", "empty"), ("a\nCCO\n", "1 column"), ("x,y\nCCO,O\n", "no column 'solute'")],
-    ids=["empty", "one-column", "other-columns"],
-)
-def test_wrong_files_end_in_one_sentence(exported, tmp_path, capsys, content, message):
-    source = tmp_path / "asked.csv"
-    source.write_text(content)
-    more = ("--a", "solute") if "x,y" in content else ()
-    assert ask(exported, "--csv", str(source), *more) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_folder_without_model_is_an_error(tmp_path, capsys):
-    assert main(["answer", "--model", str(tmp_path), "CCO", "O"]) == 2
-    assert "no saved model" in capsys.readouterr().err
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_unlisted_file_goes_through_without_code(tmp_path, family):
+    """Promise: two commands from a foreign table, with bad rows in it, to a model that answers."""
+    bad = OWN[family][1].replace("CCO", "C(C", 1)
+    (tmp_path / "own.csv").write_text("\n".join([*OWN[family], bad]) + "\n")
+    a, b, label = COLUMNS[family]
+    build = ["pairs", "--input", str(tmp_path / "own.csv"), "--a", a, "--b", b, "--label", label]
+    build += ["--family", family, "--out", str(tmp_path / "data"), "--quiet"]
+    assert data_prep([*build, "--fractions", "0.6", "0.2", "0.2"]) == 0
+    report = json.loads((tmp_path / "data/report.json").read_text())
+    assert report["rows"]["rejected"]["count"] == 1
+    assert report["pairs"] == len(OWN[family]) - 1
+    assert main(arguments("fit", tmp_path / "data", tmp_path / "run", trainer__max_epochs=1)) == 0
+    results = json.loads((tmp_path / "run/test/metrics.json").read_text())
+    assert results["title"].startswith("own: ")
+    answers = PairPredictor.from_pretrained(tmp_path / "run/export").predict([("CCO", "CC#N"), ("CC#N", "O")])
+    assert all(found.valid for found in answers)
 
 
 def test_help_lists_the_commands(capsys):

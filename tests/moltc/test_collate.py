@@ -15,6 +15,7 @@ from data_prep.errors import DataError
 from data_prep.tables import write_parquet
 from moltc.backbone.graphs import GraphBatch
 from moltc.backbone.towers import TowerInputs
+from moltc.chain_of_thought import ChainOfThought
 from moltc.collate import PairTable
 from moltc.pair_towers import PairInputs
 
@@ -108,12 +109,6 @@ def test_pairs_without_label_can_be_asked_but_not_trained_on(pairs):
         train_batch(model, unknown, [0])
 
 
-def test_swapped_table_exchanges_all_pairs(pairs):
-    table = pairs("ddi")
-    np.testing.assert_array_equal(table.swapped().mol_a, table.mol_b)
-    assert table.swapped().text(5) == table.text(5).swapped()
-
-
 def test_table_is_read_as_written(pairs):
     table = pairs("solvation")
     assert Counter(table.split.tolist()) == {"train": 32, "valid": 8, "test": 8}
@@ -154,3 +149,40 @@ def test_truncated_table_is_an_error(tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(DataError, match="damaged or cut short"):
         PairTable.load(folder)
+
+
+# -- the language model's window -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cot", [ChainOfThought(), ChainOfThought(properties=True)], ids=["plain", "reasoned"]
+)
+def test_training_pair_beyond_the_window_is_named(pairs, cot):
+    """Promise: nothing is cut in training: a pair that the language model cannot read whole is an error with
+    its id, and one that just fits is none."""
+    table = pairs("solvation")
+    model = build(tiny_config(cot=cot), table)
+    rows = range(8)
+    trees = train_batch(model, table, rows).trees
+    lengths = [len(tree.prompt_ids) + len(tree.completions[0]) - 1 for tree in trees]
+    longest = int(np.argmax(lengths))
+    collate = collator(model, table, targets=True, both_orders=False)
+    collate.max_positions = max(lengths)
+    assert collate(rows).packed.position_ids.max() == max(lengths) - 1
+    collate.max_positions -= 1
+    message = f"pair {table.pair_id[longest]} needs {max(lengths)} tokens, the language model reads"
+    with pytest.raises(ValueError, match=f"{message} {max(lengths) - 1}; set prompt.smiles: false"):
+        collate(rows)
+
+
+def test_answering_keeps_room_for_what_is_written(pairs):
+    """Promise: a pair whose answer would not fit is named before it is asked."""
+    table = pairs("solvation")
+    model = build(tiny_config(), table)
+    collate = collator(model, table)
+    length = len(collate([0]).trees[0].prompt_ids)
+    collate.room, collate.max_positions = model.room, length + model.room - 1
+    assert collate([0]).num_pairs == 1
+    collate.max_positions -= 1
+    with pytest.raises(ValueError, match=f"pair {table.pair_id[0]} needs {length + model.room - 1} tokens"):
+        collate([0])

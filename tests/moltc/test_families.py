@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep import records
 from moltc.chain_of_thought import ChainOfThought
 from moltc.families import (
     CHROMOPHORE,
@@ -262,3 +263,25 @@ def test_any_text_gets_a_verdict(text: str, family: Family) -> None:
     assert parsed.valid == (parsed.value is not None)
     assert parsed.valid or parsed.flags
     assert parsed.value is None or np.isfinite(parsed.value)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() & records.FAMILIES.keys()))
+def test_families_are_the_same_as_data_and_as_questions(name: str) -> None:
+    """Promise: what data-prep writes of a family is what a model of that family reads: roles, symmetry, kind
+    of label, properties and their units."""
+    shape, family = records.FAMILIES[name], FAMILIES[name]
+    assert (shape.role_a, shape.role_b) == family.roles
+    assert shape.symmetric == family.symmetric
+    assert shape.label == family.kind
+    if shape.default_property is not None:
+        assert family.property_name() == shape.default_property
+    if isinstance(family, NumberFamily):
+        for property, form in family.formats.items():
+            measured = records.UNITS[property]
+            assert form.unit == (f"log10({measured})" if form.log10 else measured)
+            assert shape.unit in (measured, None)
+
+
+def test_number_properties_of_the_data_all_have_a_question() -> None:
+    formats = [family.formats for family in FAMILIES.values() if isinstance(family, NumberFamily)]
+    assert set(records.UNITS) == {property for one in formats for property in one}

@@ -13,8 +13,8 @@ from tiny_pairs import (
     POOLED,
     QFORMER,
     TINY_LANGUAGE_MODEL,
-    build,
     data,
+    fit,
     llama_config,
     module,
     tiny_config,
@@ -24,41 +24,11 @@ from tiny_pairs import (
 
 from moltc.backbone.checkpoint import CheckpointError
 from moltc.model import MolTC, MolTCConfig
-from moltc.module import OptimConfig, PairModule, _schedule, continued
+from moltc.module import OptimConfig, PairModule, _schedule
 from moltc.pair_towers import PairHeadConfig
 from moltc.training import AtomicCheckpointIO
 
 HEAD = PairHeadConfig(weight=1.0, hidden=8)
-
-
-class Snapshots(lightning.Callback):
-    """Keeps the trainable and the other weights at the start and after each epoch."""
-
-    def __init__(self) -> None:
-        self.states: list[dict[str, torch.Tensor]] = []
-
-    def _take(self, learner: PairModule) -> None:
-        self.states.append({n: p.detach().clone() for n, p in learner.moltc.named_parameters()})
-
-    def on_train_start(self, trainer, learner) -> None:
-        self._take(learner)
-
-    def on_train_epoch_end(self, trainer, learner) -> None:
-        self._take(learner)
-
-    def moved(self, epoch: int) -> set[str]:
-        """Names of the parameters that an epoch changed."""
-        before, after = self.states[epoch], self.states[epoch + 1]
-        return {name for name in before if not torch.equal(before[name], after[name])}
-
-
-def fit(learner: PairModule, folder: Path, root: Path, **settings) -> Snapshots:
-    """Two batches an epoch, one epoch unless told otherwise."""
-    snapshots = Snapshots()
-    options = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 0} | settings
-    runner = trainer(root, callbacks=[snapshots], plugins=[AtomicCheckpointIO()], **options)
-    runner.fit(learner, datamodule=data(folder))
-    return snapshots
 
 
 # -- one step of everything ----------------------------------------------------------------------------
@@ -119,6 +89,32 @@ def test_adapters_drop_out_in_training(pairs_folder, llama, tmp_path):
     assert all(modes)
 
 
+@pytest.mark.parametrize("training", ["lora", "frozen", "full"])
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
+def test_published_models_train_as_they_are_told(pairs_folder, llama, tmp_path, training, checkpointing):
+    """Promise: within a fit the decoder is in training mode, a frozen one in evaluation mode (no dropout),
+    and gradient checkpointing runs each layer a second time, whichever of them is trained."""
+    config = llama_config(llama, training)
+    lm_config = replace(config.language_model, gradient_checkpointing=checkpointing)
+    ran: list[int] = []
+
+    class Watch(lightning.Callback):
+        def on_train_batch_start(self, trainer, learner, *_) -> None:
+            layer = learner.moltc.language_model.decoder.layers[0]
+            self.hook = layer.input_layernorm.register_forward_hook(lambda *_: ran.append(1))
+
+        def on_train_batch_end(self, trainer, learner, *_) -> None:
+            self.hook.remove()
+            decoder = learner.moltc.language_model.decoder
+            parts = {decoder.training, decoder.layers[0].self_attn.training}
+            assert parts == {training != "frozen"}
+
+    options = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 0, "callbacks": [Watch()]}
+    learner = module(replace(config, language_model=lm_config))
+    trainer(tmp_path, **options).fit(learner, datamodule=data(pairs_folder("ddi")))
+    assert len(ran) == (2 if checkpointing else 1)
+
+
 # -- phases and rates ----------------------------------------------------------------------------------
 
 
@@ -133,12 +129,40 @@ def test_first_epochs_train_towers_and_head_alone(pairs_folder, tmp_path):
     assert {name for name in snapshots.states[0] if name.startswith("lm.language_model")} <= second
 
 
-def test_pretraining_needs_a_head_and_an_end(pairs_folder, tmp_path):
+def test_pretraining_needs_a_head_and_leaves_steps(pairs_folder, tmp_path):
     with pytest.raises(ValueError, match="give head.weight"):
         module(tiny_config(), optim=OptimConfig(pretrain_epochs=1))
     learner = module(tiny_config(head=HEAD), optim=OptimConfig(pretrain_epochs=3))
-    with pytest.raises(ValueError, match="3 pretrain_epochs leave nothing of 3 epochs"):
+    with pytest.raises(ValueError, match="3 pretrain_epochs leave nothing of 6 steps"):
         fit(learner, pairs_folder("solvation"), tmp_path, max_epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("limits", "per_epoch"),
+    [
+        ({"max_epochs": 3}, 2),
+        ({"max_epochs": -1, "max_steps": 6}, 2),
+        ({"max_epochs": 10, "max_steps": 5}, 2),
+        ({"max_epochs": 3, "limit_train_batches": 3, "accumulate_grad_batches": 2}, 2),
+    ],
+    ids=["epochs", "steps", "both", "accumulated"],
+)
+def test_phases_change_where_the_pretraining_epochs_end(pairs_folder, tmp_path, limits, per_epoch):
+    """Promise: the language model's rate rises with the first step after pretrain_epochs, however a run
+    is limited."""
+    rates: list[float] = []
+
+    class Rates(lightning.Callback):
+        def on_before_optimizer_step(self, trainer, learner, optimizer) -> None:
+            parts = [part for part, _, _ in learner.parameter_groups()]
+            rates.append(optimizer.param_groups[parts.index("language_model")]["lr"])
+
+    learner = module(tiny_config(head=HEAD), optim=OptimConfig(pretrain_epochs=1))
+    options = {"limit_train_batches": 2, "limit_val_batches": 0} | limits
+    trainer(tmp_path, callbacks=[Rates()], **options).fit(learner, datamodule=data(pairs_folder("solvation")))
+    assert rates[:per_epoch] == [0.0] * per_epoch
+    assert min(rates[per_epoch:]) > 0
+    assert len(rates) > per_epoch
 
 
 def test_rate_warms_up_and_falls_by_step():
@@ -221,6 +245,21 @@ def test_noise_depends_on_seed_and_step_alone(pairs_folder, tmp_path):
     assert losses[0] != losses[2]
 
 
+def test_micro_batches_of_a_step_have_noise_of_their_own(pairs_folder, tmp_path):
+    """Promise: the dropout masks of an accumulated step differ between its micro-batches."""
+    seeds: list[tuple[int, int]] = []
+
+    class Seeds(lightning.Callback):
+        def on_before_backward(self, trainer, *_) -> None:
+            seeds.append((trainer.global_step, torch.initial_seed()))
+
+    options = {"max_epochs": 1, "limit_val_batches": 0, "accumulate_grad_batches": 2}
+    runner = trainer(tmp_path, callbacks=[Seeds()], **options)
+    runner.fit(module(tiny_config()), datamodule=data(pairs_folder("solvation")))
+    assert [step for step, _ in seeds] == [0, 0, 1, 1]
+    assert len({seed for _, seed in seeds}) == 4
+
+
 # -- test runs -----------------------------------------------------------------------------------------
 
 
@@ -232,7 +271,26 @@ def test_test_run_answers_each_pair_once(pairs_folder, tmp_path):
         rows, found = learner.test_answers[split]
         np.testing.assert_array_equal(np.sort(rows), pairs.table.rows(split))
         assert len(found.text) == len(rows)
-    assert [row for row, _ in learner.free_texts] == learner.test_answers["test"][0][:5].tolist()
+        np.testing.assert_array_equal(rows, np.sort(rows))
+
+
+def test_free_answers_are_a_seeded_choice_over_the_split(pairs_folder, tmp_path):
+    """Promise: the pairs that are answered freely are drawn from the whole test split, not its first ones."""
+    chosen = {}
+    for seed in (0, 1):
+        learner, pairs = module(tiny_config(), free_answers=4, seed=seed), data(pairs_folder("solvation"))
+        trainer(tmp_path).test(learner, datamodule=pairs, verbose=False)
+        chosen[seed] = [row for row, _ in learner.free_texts]
+        assert len(chosen[seed]) == 4
+        assert set(chosen[seed]) < set(pairs.table.rows("test").tolist())
+        assert chosen[seed] == sorted(chosen[seed])
+        assert chosen[seed] != pairs.table.rows("test")[:4].tolist()
+    assert chosen[0] != chosen[1]
+
+
+def test_number_of_free_answers_is_checked():
+    with pytest.raises(ValueError, match="free_answers must be 0 or a number of pairs, not -1"):
+        module(tiny_config(), free_answers=-1)
 
 
 # -- checkpoints ---------------------------------------------------------------------------------------
@@ -322,51 +380,6 @@ def test_restored_weights_are_those_that_were_saved(pairs_folder, llama, tmp_pat
     restored = resume(config, folder, path).state_dict()
     for name, tensor in torch.load(path, weights_only=True)["state_dict"].items():
         assert torch.equal(restored[name], tensor), name
-
-
-# -- starting from an exported model -------------------------------------------------------------------
-
-
-@pytest.fixture
-def exported(pairs, tmp_path):
-    """An untrained solvation model with a head, saved; its folder and its configuration."""
-    config = tiny_config(head=HEAD)
-    model = build(config, pairs("solvation"), seed=8)
-    model.save_pretrained(tmp_path / "export")
-    return tmp_path / "export", config, model
-
-
-def test_fine_tuning_starts_from_the_exported_weights(exported, pairs_folder, tmp_path):
-    """Promise: start_from carries language model, vocabulary, towers and head over, ready to train."""
-    folder, config, model = exported
-    learner = module(config, start_from=str(folder), seed=1)
-    snapshots = fit(learner, pairs_folder("solvation"), tmp_path / "run")
-    before = dict(model.named_parameters())
-    assert all(torch.equal(snapshots.states[0][name], parameter) for name, parameter in before.items())
-    assert snapshots.moved(0) == before.keys()
-
-
-def test_model_to_be_fine_tuned_is_in_training_mode(exported):
-    """Promise: batch norms and dropout work in fine-tuning as in training from scratch."""
-    folder, config, model = exported
-    assert all(part.training for part in continued(config, model.task, str(folder)).modules())
-
-
-def test_head_of_another_shape_starts_anew(exported):
-    folder, config, model = exported
-    other = replace(config, head=replace(HEAD, hidden=4))
-    started = continued(other, model.task, str(folder))
-    assert started.pair_towers.out.in_features == 4
-    towers = started.pair_towers.towers.state_dict()
-    for name, tensor in model.pair_towers.towers.state_dict().items():
-        assert torch.equal(towers[name], tensor), name
-
-
-def test_other_towers_cannot_be_continued(exported):
-    folder, config, model = exported
-    other = replace(config, towers=replace(POOLED, num_queries=5))
-    with pytest.raises(ValueError, match="give the same configuration"):
-        continued(other, model.task, str(folder))
 
 
 def test_export_is_what_was_trained(pairs_folder, tmp_path):

@@ -42,7 +42,7 @@ FORMATS = pytest.mark.parametrize(
 )
 def test_worked_examples(form: NumberFormat, value: float, text: str, bounds: tuple[str, str]) -> None:
     assert form.text(value) == text
-    assert form.interval_text(value) == bounds
+    assert form.bound_texts(int(form.lower_ticks(form.ticks([value]))[0])) == bounds
     assert form.interval(value) == (float(bounds[0]), float(bounds[1]))
 
 
@@ -126,7 +126,7 @@ def test_impossible_formats_are_refused(decimals: int, width: str) -> None:
 def test_lifetimes_are_printed_as_logarithms() -> None:
     logs = LIFETIME.from_measured([0.0001, 1.0, 3.0, 2730.0])
     assert LIFETIME.texts(logs) == ["-4.000", "+0.000", "+0.477", "+3.436"]
-    assert LIFETIME.to_measured(logs) == pytest.approx([0.0001, 1.0, 3.0, 2730.0])
+    assert logs == pytest.approx([-4.0, 0.0, 0.47712125, 3.43616265])
     assert WAVELENGTH.from_measured([426.0]).tolist() == [426.0]
     with pytest.raises(ValueError, match=r"value 0\.0 at position 1 has no logarithm"):
         LIFETIME.from_measured([1.0, 0.0])

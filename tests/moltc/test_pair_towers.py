@@ -101,3 +101,20 @@ def test_head_loss_is_added_with_its_weight(pairs, family):
         expected = -(batch.labels * p.log() + (1 - batch.labels) * (1 - p).log()).mean()
     torch.testing.assert_close(losses["head"], expected)
     torch.testing.assert_close(losses["loss"], losses["nll"] + 0.5 * losses["head"])
+
+
+def test_pair_tokens_may_see_the_output_of_the_head(pairs):
+    """Promise: the option adds one input, and the tokens then move with the head's output alone."""
+    table = pairs("solvation")
+    plain = build(tiny_config(head=replace(HEAD, pair_tokens=2)), table)
+    seeing = build(tiny_config(head=replace(HEAD, pair_tokens=2, pair_tokens_see_output=True)), table)
+    assert seeing.pair_towers.tokens.in_features == plain.pair_towers.tokens.in_features + 1
+    batch = train_batch(seeing, table, [0, 1, 2])
+    before = seeing.eval().lm.encode(batch.inputs).soft_tokens["pair"]
+    with torch.no_grad():
+        seeing.pair_towers.out.bias += 1.0
+    moved = seeing.lm.encode(batch.inputs).soft_tokens["pair"] - before
+    expected = seeing.pair_towers.tokens.weight[:, -1].view(before.shape[1:])
+    torch.testing.assert_close(moved, expected.expand_as(moved))
+    with pytest.raises(ValueError, match="needs pair tokens"):
+        replace(HEAD, pair_tokens=0, pair_tokens_see_output=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from tiny_pairs import build, tiny_config
+from tiny_pairs import POOLED, SMILES, build, collator, tiny_config, write_pairs
 
+from data_prep.properties import PropertyTexts
 from moltc.answering import answer
 from moltc.calibration import PlattCalibration, SplitConformal
 from moltc.chain_of_thought import ChainOfThought, PromptStyle
-from moltc.collate import PairCollator
+from moltc.collate import PairCollator, PairTable
+from moltc.model import PairText
 from moltc.predictor import PairAnswer, PairPredictor
 
 BAD = {
@@ -133,21 +137,19 @@ def test_numbers_come_with_interval_margin_and_unit(predictor):
     assert (found.label, found.probability) == (None, None)
 
 
-def test_probability_is_calibrated_and_agrees_with_the_label(predictor, pairs):
+def test_probability_is_calibrated_and_agrees_with_the_label(predictor):
     """Promise: the calibration saved with the model is applied, and label and probability agree."""
     asked = predictor("ddi")
     found = asked.predict([(s, "CCO") for s in ("CCN", "c1ccccc1", "O", "CC#N")])
-    model, table = asked.model, pairs("ddi")
+    model = asked.model
     for answered in found:
         assert answered.label == ("yes" if answered.probability > 0.5 else "no")
         assert answered.text == f"Interaction: {answered.label}"
         assert answered.value is None
-    uncalibrated = PairPredictor(model)
-    uncalibrated._platt = None
-    raw = uncalibrated.predict([("CCN", "CCO")])[0].probability
+    model.calibration = {}
+    raw = PairPredictor(model).predict([("CCN", "CCO")])[0].probability
     log_odds = np.log(raw / (1 - raw))
     assert found[0].probability == pytest.approx(1 / (1 + np.exp(-(log_odds + 0.5) / 2)))
-    assert len(table)
 
 
 def test_same_answers_as_the_batches_of_a_test_run(predictor, pairs):
@@ -194,3 +196,80 @@ def test_public_names_lead_here():
 
     assert moltc.PairPredictor is PairPredictor
     assert moltc.PairAnswer is PairAnswer
+
+
+# -- one molecule twice --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sharing", ["tied", "by_role", "by_slot", "adapter"])
+@pytest.mark.parametrize("family", ["solvation", "ddi"])
+def test_molecule_with_itself(predictor, family, sharing):
+    """Promise: (C, C) is a pair like any other: the same answer alone and beside pairs that share C."""
+    asked = predictor(family, towers=replace(POOLED, sharing=sharing))
+    (alone,) = asked.predict([("C", "C")])
+    assert alone.valid
+    assert (alone.smiles_a, alone.smiles_b) == ("C", "C")
+    among = asked.predict([("CCO", "C"), ("C", "C"), ("C", "O"), ("C", "C")])
+    assert among[1] == among[3]
+    assert (among[1].text, among[1].label) == (alone.text, alone.label)
+    assert among[1].probability == pytest.approx(alone.probability, abs=1e-6)
+
+
+# -- texts about molecules -----------------------------------------------------------------------------
+
+GIVEN = ChainOfThought(properties=True, teacher_force_properties=True)
+
+
+def test_texts_of_the_user_give_the_answer_that_the_table_gives(predictor, pairs, tmp_path):
+    """Promise: a model trained on the user's texts is asked with them, not with computed ones."""
+    told = [f"molecule number {n} of the list" for n in range(len(SMILES))]
+    table = PairTable.load(write_pairs(tmp_path / "pairs", "solvation", property_text=told))
+    asked = predictor("solvation", cot=GIVEN)
+    model, rows = asked.model, table.rows("test")
+    expected = answer(model, collator(model, table)(rows))
+    smiles = table.molecules.smiles
+    questions = [(smiles[table.mol_a[row]], smiles[table.mol_b[row]]) for row in rows]
+    texts = PropertyTexts(dict(zip(smiles, table.molecules.property_text, strict=True)))
+    found = asked.predict(questions, properties=texts)
+    assert [answered.text for answered in found] == expected.text
+    computed = [answered.value for answered in asked.predict(questions)]
+    assert [answered.value for answered in found] != computed
+
+
+@pytest.mark.parametrize(
+    "cot", [ChainOfThought(), ChainOfThought(properties=True)], ids=["no-texts", "written-texts"]
+)
+def test_texts_for_a_model_that_reads_none_are_refused(predictor, cot):
+    """Promise: an option is honoured or it is an error."""
+    with pytest.raises(ValueError, match="reads no property texts"):
+        predictor("solvation", cot=cot).predict([("CCO", "O")], properties=PropertyTexts({"CCO": "alcohol"}))
+
+
+# -- the language model's window -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cot", [ChainOfThought(), ChainOfThought(properties=True)], ids=["plain", "reasoned"]
+)
+@pytest.mark.parametrize("family", ["solvation", "ddi"])
+def test_pair_beyond_the_window_gets_the_reason_and_the_others_an_answer(predictor, family, cot):
+    """Promise: one long pair does not stop the rest; the limit is exact, and what fits can be answered."""
+    asked = predictor(family, cot=cot)
+    model = asked.model
+    pairs = [("CCO", "O"), ("C" * 120, "O"), ("CCN", "CCO")]
+    lengths = [len(model.writer.tree(PairText(a, b), 0, 0, 0).prompt_ids) for a, b in pairs]
+    enough = max(lengths[0], lengths[2]) + model.room - 1  # the last token is not read again
+    model.language_model.hf_config.max_position_embeddings = enough
+    found = asked.predict(pairs)
+    assert [answered.valid for answered in found] == [True, False, True]
+    (reason,) = found[1].warnings
+    assert f"the prompt has {lengths[1]} tokens" in reason
+    assert f"the language model reads {enough}" in reason
+    assert "smaller molecules" in reason
+    model.language_model.hf_config.max_position_embeddings = enough - 1
+    assert not all(asked.predict(pairs)[n].valid for n in (0, 2))
+
+
+def test_no_reason_names_an_option_that_asking_has_not(predictor):
+    (found,) = predictor("solvation").predict([("C" * 600, "O")])
+    assert found.warnings[0].endswith("600 heavy atoms, more than the limit of 512: give a smaller one")

@@ -170,6 +170,15 @@ def test_terminal_table_shows_model_and_baselines_together() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=False)
     print_metrics(console, METRICS, BASELINES, title="[test]", unit="kcal/mol", computed=True)
     assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
+    text = " ".join(console.file.getvalue().split())
     for words in ("[test]", "model", "mean of train", "0.521", "[0.410, 0.630]", "2.960", COMPUTED_NOTICE):
         assert words in text
+
+
+def test_terminal_table_fits_eighty_columns() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    names = ("mae", "rmse", "r2", "pearson", "interval_hit", "self_consistency", "invalid_rate")
+    row = {name: Metric(0.5, 0.4, 0.6) for name in names}
+    print_metrics(console, row, {"MolTC, written freely (500 pairs)": row}, model_name="MolTC (text answers)")
+    assert isinstance(console.file, io.StringIO)
+    assert "…" not in console.file.getvalue()

@@ -17,6 +17,7 @@ from typing import Any
 import lightning
 import numpy as np
 import polars as pl
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -33,6 +34,7 @@ from moltc.data import PairDataModule
 from moltc.model import DecodingConfig, MolTC, MolTCConfig
 from moltc.module import PairModule, training_texts
 from moltc.task import Task
+from moltc.training import AtomicCheckpointIO
 
 SMILES = (
     "CCO",
@@ -181,6 +183,36 @@ def trainer(root: Path, **settings: Any) -> lightning.Trainer:
     return lightning.Trainer(**(quiet | settings))
 
 
+class Snapshots(lightning.Callback):
+    """Keeps the trainable and the other weights at the start and after each epoch."""
+
+    def __init__(self) -> None:
+        self.states: list[dict[str, torch.Tensor]] = []
+
+    def _take(self, learner: PairModule) -> None:
+        self.states.append({n: p.detach().clone() for n, p in learner.moltc.named_parameters()})
+
+    def on_train_start(self, trainer: Any, learner: Any) -> None:
+        self._take(learner)
+
+    def on_train_epoch_end(self, trainer: Any, learner: Any) -> None:
+        self._take(learner)
+
+    def moved(self, epoch: int) -> set[str]:
+        """Names of the parameters that an epoch changed."""
+        before, after = self.states[epoch], self.states[epoch + 1]
+        return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def fit(learner: PairModule, folder: Path, root: Path, **settings: Any) -> Snapshots:
+    """Two batches an epoch, one epoch unless told otherwise."""
+    snapshots = Snapshots()
+    options = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 0} | settings
+    runner = trainer(root, callbacks=[snapshots], plugins=[AtomicCheckpointIO()], **options)
+    runner.fit(learner, datamodule=data(folder))
+    return snapshots
+
+
 def character_tokenizer() -> Any:
     """One token per character: what an ordinary model with a plain tokenizer looks like, offline."""
     letters = sorted({chr(code) for code in range(32, 127)} | {"\n"})
@@ -266,6 +298,17 @@ class Slow(lightning.Callback):
 
     def on_train_batch_start(self, *_: Any) -> None:
         time.sleep(self.seconds)
+
+
+class RankScores(lightning.Callback):
+    """Writes what each process logged in validation, one file for each rank."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_validation_end(self, trainer: Any, *_: Any) -> None:
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items() if "val/" in name}
+        (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(scores))
 
 
 def callback(name: str, **init_args: Any) -> str:

@@ -246,6 +246,29 @@ class TestGradients:
             assert moved == used
 
 
+class TestFrozen:
+    @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
+    @pytest.mark.parametrize("training", ["frozen", "full"])
+    def test_dropout_stays_off(
+        self, tokenizer: Any, tmp_path: Path, training: Any, checkpointing: bool
+    ) -> None:
+        """OPT (Galactica) drops out within its layers, not by modules; what is not trained needs no noise."""
+        hf = deepcopy(ARCHITECTURES["opt"])
+        hf.dropout = hf.attention_dropout = 0.5
+        AutoModelForCausalLM.from_config(hf).save_pretrained(tmp_path)
+        config = LanguageModelConfig(
+            name=str(tmp_path), training=training, gradient_checkpointing=checkpointing
+        )
+        lm = LanguageModel.from_config(config, tokenizer).train()
+        ran: list[int] = []
+        lm.causal_lm.model.decoder.layers[0].self_attn.register_forward_hook(lambda *_: ran.append(1))
+        embeds = lm.embed(torch.arange(4, 12)[None]).detach().requires_grad_()
+        first, second = (lm.hidden(embeds, torch.arange(8)[None]) for _ in range(2))
+        assert torch.equal(first, second) == (training == "frozen")
+        first.sum().backward()
+        assert len(ran) == (3 if checkpointing else 2)
+
+
 class TestPrecision:
     def test_bfloat16_weights_with_float32_adapters(self, llama: str) -> None:
         config = LanguageModelConfig(name=llama, training="lora", lora=NO_DROPOUT, dtype="bfloat16")
