@@ -52,6 +52,8 @@ def run_score(arguments: argparse.Namespace) -> int:
     from align.scoring import Refusal, load_model, read_rows, score_rows
     from data_prep.files import replacing
 
+    if arguments.out.resolve() == arguments.input.resolve():
+        raise ValueError(f"--out {arguments.out} is the input; choose another file")
     rows, refused = read_rows(arguments.input)
     if not rows and not refused:
         raise ValueError(f"{arguments.input} holds no row")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from data_prep.splits import Fractions
 
 FAMILIES = ("solvation", "ddi", "typed-ddi", "side-effect", "chromophore")
+CHROMOPHORE_PROPERTIES = ("absorption", "emission", "lifetime")
 METHODS = ("random", "cold-1", "cold-2", "scaffold", "solvent")
 
 
@@ -174,6 +175,9 @@ def _pairs(arguments: argparse.Namespace) -> None:
         raise DataError(
             f"Family {shape.name} has one property, {shape.default_property!r}: leave --property out."
         )
+    if arguments.family == "chromophore" and arguments.property not in (*CHROMOPHORE_PROPERTIES, None):
+        known = ", ".join(CHROMOPHORE_PROPERTIES)
+        raise DataError(f"Family chromophore has no property {arguments.property!r}; choose from {known}.")
     if arguments.query and arguments.family != "side-effect":
         raise DataError(f"--query is for family side-effect; leave it out for {arguments.family}.")
     method, column = _pairs_split(arguments)

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         ("test", "answer the test split: metrics beside naive baselines, plots, a report page"),
         (
             "predict",
-            "answer the test split of a folder whose labels may be unknown; writes predictions.parquet",
+            "answer the test split once more; writes predictions.parquet",
         ),
     ):
         commands.add_parser(name, help=words, add_help=False)

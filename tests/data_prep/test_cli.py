@@ -241,3 +241,20 @@ def test_a_bad_checksum_option_is_named(tmp_path, capsys):
 def test_demo_says_that_it_is_computed(tmp_path, capsys):
     assert run("demo", "--out", tmp_path / "demo", "--pairs", 50) == 0
     assert "not measurements" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--family", "solvation", "--property", "absorption"), "has one property, 'solvation free energy'"),
+        (("--family", "chromophore", "--property", "absorbtion"), "no property 'absorbtion'; choose from"),
+        (("--family", "solvation", "--query", "a"), "--query is for family side-effect"),
+    ],
+    ids=["property-of-another-family", "misspelt-property", "query-without-use"],
+)
+def test_names_that_would_be_ignored_are_refused(tmp_path, capsys, options, message):
+    table = tmp_path / "t.csv"
+    table.write_text("a,b,y\nCCO,O,-5.0\nC,O,2.0\n")
+    arguments = ["pairs", "--input", str(table), "--a", "a", "--b", "b", "--label", "y", *options]
+    assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from data_prep.cache import featurise_cached
-from data_prep.errors import DataError
-from data_prep.molecules import MoleculeTable, featurise
+from data_prep.errors import DataError, Reject
+from data_prep.molecules import MoleculeTable, featurise, parse
 
 
 def run(smiles: list[str], **options):
@@ -140,3 +140,15 @@ def test_a_damaged_cache_is_made_anew(tmp_path):
     assert reused == 0
     assert result.row_of.tolist() == [0]
     assert cached(["CCO"], tmp_path)[1] == 1
+
+
+@pytest.mark.parametrize("text", ["C\u00c9", "C(=O)\u039f", "CC\u2082"], ids=["accent", "greek", "subscript"])
+def test_characters_beyond_ascii_are_no_part_of_a_smiles(text):
+    """RDKit would stop there and answer for the molecule before."""
+    reject = parse(text)
+    assert isinstance(reject, Reject)
+    assert "no character of a SMILES" in reject.reason
+
+
+def test_marks_of_text_files_around_a_smiles_are_taken_off():
+    assert not isinstance(parse("\ufeffCCO\u200b"), Reject)

@@ -65,3 +65,9 @@ def test_numbers_and_what_is_none():
     parsed = parse_numbers(["1", " -2.5 ", "\u22123", "1e-3", "", None, "NaN", "inf", "abc"])
     np.testing.assert_array_equal(parsed.values, [1, -2.5, -3, 1e-3, *[np.nan] * 5])
     assert parsed.problem == [""] * 4 + ["empty label"] * 3 + ["label is not a number"] * 2
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a,a,b\nC,CC,O\n")
+    with pytest.raises(DataError, match="several columns called 'a'"):
+        read_table(tmp_path / "t.csv")
