@@ -66,7 +66,8 @@ class PairCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         config = self._get(self.config_init, "trainer")
         root = Path(config.default_root_dir or "runs/moltc")
-        if config.limit_test_batches not in (None, 1.0):
+        limit = config.limit_test_batches
+        if isinstance(limit, int) or limit not in (None, 1.0):  # the integer 1 means one batch
             raise ValueError("limit_test_batches would leave pairs out of the results: leave it out")
         plugins = config.plugins or []
         bar = [RichProgressBar()] if config.enable_progress_bar is not False else []
