@@ -79,6 +79,23 @@ class PairOutput(NamedTuple):
     prediction: Tensor | None
 
 
+class InputNorm(BatchNorm):
+    """Batch norm in which an input that never varies says nothing, in evaluation as in training.
+
+    With one solvent for all pairs half of the head's inputs are the same in each batch: training sees 0
+    there. Evaluation would divide the drift of the running mean by a variance of almost nothing.
+    """
+
+    constant_below = 1e-6
+
+    def forward(self, input: Tensor) -> Tensor:
+        normed = super().forward(input)
+        if self.training:
+            return normed
+        assert self.running_var is not None
+        return torch.where(self.running_var > self.constant_below, normed, self.bias)
+
+
 class PairTowers(nn.Module):
     """Towers of both molecules with the optional head.
 
@@ -99,7 +116,7 @@ class PairTowers(nn.Module):
         if head.weight:
             width = towers.pooled_dim * (3 if symmetric else 4)
             self.body = nn.Sequential(
-                BatchNorm(width),
+                InputNorm(width),
                 nn.Linear(width, head.hidden),
                 BatchNorm(head.hidden),
                 nn.ReLU(),

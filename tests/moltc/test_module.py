@@ -24,7 +24,8 @@ from tiny_pairs import (
 
 from moltc.backbone.checkpoint import CheckpointError
 from moltc.model import MolTC, MolTCConfig
-from moltc.module import OptimConfig, PairModule, _schedule
+from moltc.module import PairModule
+from moltc.optim import OptimConfig, schedule
 from moltc.pair_towers import PairHeadConfig
 from moltc.training import AtomicCheckpointIO
 
@@ -167,7 +168,7 @@ def test_phases_change_where_the_pretraining_epochs_end(pairs_folder, tmp_path, 
 
 def test_rate_warms_up_and_falls_by_step():
     settings = OptimConfig(warmup=0.1, floor=0.2)
-    factor = _schedule(settings, "language_model", 0, 100)
+    factor = schedule(settings, "language_model", 0, 100)
     rates = [factor(step) for step in range(101)]
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
     assert rates[10] == 1.0
@@ -178,7 +179,7 @@ def test_rate_warms_up_and_falls_by_step():
 def test_phases_have_a_schedule_each():
     """Promise: the language model rests in the first phase, and the towers go on more slowly after it."""
     settings = OptimConfig(warmup=0.1, joint_lr_factor=0.4)
-    towers, model = (_schedule(settings, part, 50, 150) for part in ("towers", "language_model"))
+    towers, model = (schedule(settings, part, 50, 150) for part in ("towers", "language_model"))
     assert {model(step) for step in range(50)} == {0.0}
     assert max(towers(step) for step in range(50)) == 1.0
     assert max(towers(step) for step in range(50, 150)) == pytest.approx(0.4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_pairs import build, collator, tiny_config, train_batch
 
-from moltc.pair_towers import PAIR, PairHeadConfig
+from moltc.pair_towers import PAIR, InputNorm, PairHeadConfig
 
 HEAD = PairHeadConfig(weight=0.5, hidden=8)
 
@@ -118,3 +118,19 @@ def test_pair_tokens_may_see_the_output_of_the_head(pairs):
     torch.testing.assert_close(moved, expected.expand_as(moved))
     with pytest.raises(ValueError, match="needs pair tokens"):
         replace(HEAD, pair_tokens=0, pair_tokens_see_output=True)
+
+
+def test_an_input_that_never_varies_says_nothing():
+    """Promise: drift of a constant input (one solvent for all pairs) moves no answer."""
+    torch.manual_seed(0)
+    norm = InputNorm(2).train()
+    for step in range(200):
+        norm(torch.stack([torch.randn(16), torch.full((16,), 0.001 * step)], dim=1))
+    norm.eval()
+    out = norm(torch.tensor([[0.5, 7.0], [0.5, -7.0]]))
+    assert torch.equal(out[0], out[1])
+    assert out[0, 1] == norm.bias[1]
+    plain = torch.nn.functional.batch_norm(
+        torch.tensor([[0.5]]), norm.running_mean[:1], norm.running_var[:1], norm.weight[:1], norm.bias[:1]
+    )
+    torch.testing.assert_close(out[:1, :1], plain)
