@@ -82,4 +82,6 @@ class LastCheckpoint(Checkpoint):
         if trainer.fast_dev_run:
             return
         self.saved_step = trainer.global_step
+        for logger in trainer.loggers:  # a killed run keeps its log up to here; this step's row comes after
+            logger.save()
         trainer.save_checkpoint(self.file)

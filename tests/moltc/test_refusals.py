@@ -73,7 +73,7 @@ def test_a_missing_split_is_noticed_before_training(pairs_folder, tmp_path, caps
 
 
 def test_results_over_a_part_of_the_test_split_are_refused(pairs_folder, tmp_path, capsys):
-    options = {"trainer__limit_test_batches": 1}
+    options = {"trainer__limit_test_batches": 0.5}
     assert run("fit", arguments("fit", pairs_folder("solvation"), tmp_path, **options)) == 2
     assert "limit_test_batches" in capsys.readouterr().err
 
