@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -251,9 +251,9 @@ def test_bfloat16_stays_near_float32(config: TowerConfig, mixed: bool) -> None:
     torch.testing.assert_close(rough.float(), exact, rtol=0.1, atol=0.1 * exact.abs().max().item())
 
 
-def test_towers_can_be_copied_and_pickled(config: TowerConfig) -> None:
+def test_towers_can_be_copied(config: TowerConfig) -> None:
     towers, inputs = build(config), TowerInputs(random_batch(5, 2, 8), {"drug": torch.arange(3)})
-    again = pickle.loads(pickle.dumps(towers))
+    again = deepcopy(towers)
     assert torch.equal(again(inputs).soft_tokens["drug"], towers(inputs).soft_tokens["drug"])
 
 
