@@ -30,12 +30,17 @@ class PairHeadConfig:
     """Soft tokens made from the head's hidden vector, placed before the question; 0: none."""
     pair_tokens_see_output: bool = False
     """Whether pair tokens are made from the head's own output too; then much of the answer is the head's."""
-    hidden: int = 256
+    hidden: tuple[int, ...] = (256,)
+    """Widths of the head's hidden layers."""
     dropout: float = 0.0
+    """After each hidden layer."""
     label_smoothing: float = 0.0
     """Yes/no tasks: the head's targets are drawn this far towards 1/2; helps where negatives were sampled."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # a list after a trip through JSON
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"head.hidden lists the widths of the hidden layers, not {list(self.hidden)}")
         if self.weight < 0 or self.pair_tokens < 0:
             raise ValueError("head.weight and head.pair_tokens must not be negative")
         if not 0.0 <= self.label_smoothing < 1.0:
@@ -115,16 +120,19 @@ class PairTowers(nn.Module):
         self.out_dim = out_dim
         if head.weight:
             width = towers.pooled_dim * (3 if symmetric else 4)
-            self.body = nn.Sequential(
-                InputNorm(width),
-                nn.Linear(width, head.hidden),
-                BatchNorm(head.hidden),
-                nn.ReLU(),
-                nn.Dropout(head.dropout),
-            )
-            self.out = nn.Linear(head.hidden, 1)
+            layers: list[nn.Module] = [InputNorm(width)]
+            for hidden in head.hidden:
+                layers += [
+                    nn.Linear(width, hidden),
+                    BatchNorm(hidden),
+                    nn.ReLU(),
+                    nn.Dropout(head.dropout),
+                ]
+                width = hidden
+            self.body = nn.Sequential(*layers)
+            self.out = nn.Linear(width, 1)
             if head.pair_tokens:
-                seen = head.hidden + int(head.pair_tokens_see_output)
+                seen = width + int(head.pair_tokens_see_output)
                 self.tokens = nn.Linear(seen, head.pair_tokens * out_dim)
 
     def forward(self, inputs: PairInputs) -> PairOutput:

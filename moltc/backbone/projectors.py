@@ -10,9 +10,6 @@ from moltc.backbone.freezing import Freezable
 from moltc.backbone.graph_encoder import BatchNorm
 from moltc.backbone.graphs import unpack_bits
 
-FINGERPRINT_DIM = 256
-FINGERPRINT_DROPOUT = 0.2
-
 
 class LinearProjector(Freezable):
     """One linear map of each query to the width of the language model, as in BLIP-2, MolCA and MolTC."""
@@ -34,18 +31,26 @@ class PooledProjector(Freezable):
     """A small MLP from one vector per molecule to all its soft tokens; for small models trained from scratch.
 
     Batch norm, linear, batch norm, ReLU, linear to Q tokens. With ``fingerprint`` the vector is the graph's
-    readout joined with a 256-wide embedding of the molecule's 2,048 fingerprint bits.
+    readout joined with an embedding of the molecule's 2,048 fingerprint bits, ``fingerprint_dim`` wide.
     """
 
     def __init__(
-        self, in_dim: int, hidden: int, num_queries: int, out_dim: int, *, fingerprint: bool = False
+        self,
+        in_dim: int,
+        hidden: int,
+        num_queries: int,
+        out_dim: int,
+        *,
+        fingerprint: bool = False,
+        fingerprint_dim: int = 256,
+        fingerprint_dropout: float = 0.2,
     ) -> None:
         super().__init__()
         self.num_queries = num_queries
-        self.vector_dim = in_dim + (FINGERPRINT_DIM if fingerprint else 0)
+        self.vector_dim = in_dim + (fingerprint_dim if fingerprint else 0)
         self.fingerprint = (
             nn.Sequential(
-                nn.Linear(FINGERPRINT_BITS, FINGERPRINT_DIM), nn.ReLU(), nn.Dropout(FINGERPRINT_DROPOUT)
+                nn.Linear(FINGERPRINT_BITS, fingerprint_dim), nn.ReLU(), nn.Dropout(fingerprint_dropout)
             )
             if fingerprint
             else None

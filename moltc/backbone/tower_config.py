@@ -34,6 +34,10 @@ class TowerConfig:
     """Width of the MLP of projector "pooled"; read by it only."""
     fingerprint: bool = False
     """Join Morgan fingerprint bits to the pooled vector; projector "pooled" only."""
+    fingerprint_dim: int = 256
+    """Width of the embedding of the bits; read with ``fingerprint`` only."""
+    fingerprint_dropout: float = 0.2
+    """Dropout on that embedding; read with ``fingerprint`` only."""
     sharing: Sharing = "by_role"
     """One tower for all ("tied"), one per role, slot or (task, role), or one with adapters per role."""
     duplicate: tuple[str, ...] | None = None
@@ -49,8 +53,10 @@ class TowerConfig:
             raise ValueError(f"projector '{self.projector}' is unknown: choose one of {', '.join(PARTS)}")
         if self.sharing not in SHARINGS:
             raise ValueError(f"sharing '{self.sharing}' is unknown: choose one of {', '.join(SHARINGS)}")
-        if self.num_queries < 1 or self.pooled_hidden < 1:
-            raise ValueError("num_queries and pooled_hidden must be at least 1")
+        if min(self.num_queries, self.pooled_hidden, self.fingerprint_dim) < 1:
+            raise ValueError("num_queries, pooled_hidden and fingerprint_dim must be at least 1")
+        if not 0.0 <= self.fingerprint_dropout < 1.0:
+            raise ValueError(f"fingerprint_dropout lies between 0 and 1, not {self.fingerprint_dropout}")
         if self.fingerprint and self.projector != "pooled":
             raise ValueError(
                 "fingerprint needs projector pooled: the Q-Former reads atoms only; change one of them"

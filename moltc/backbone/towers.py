@@ -215,6 +215,8 @@ def _build_parts(config: TowerConfig, out_dim: int) -> dict[str, Freezable]:
             config.num_queries,
             out_dim,
             fingerprint=config.fingerprint,
+            fingerprint_dim=config.fingerprint_dim,
+            fingerprint_dropout=config.fingerprint_dropout,
         )
         return {"gnn": encoder, "proj": projector}
     return {

@@ -16,7 +16,7 @@ from moltc.model import DecodingConfig, MolTC, MolTCConfig
 from moltc.pair_towers import PairHeadConfig
 
 REASONED = ChainOfThought(properties=True)
-HEAD = PairHeadConfig(weight=1.0, pair_tokens=1, hidden=8)
+HEAD = PairHeadConfig(weight=1.0, pair_tokens=1, hidden=(8,))
 
 
 def sharpened(config: MolTCConfig, table, seed: int = 0) -> MolTC:

@@ -29,7 +29,7 @@ from moltc.optim import OptimConfig, schedule
 from moltc.pair_towers import PairHeadConfig
 from moltc.training import AtomicCheckpointIO
 
-HEAD = PairHeadConfig(weight=1.0, hidden=8)
+HEAD = PairHeadConfig(weight=1.0, hidden=(8,))
 
 
 # -- one step of everything ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from tiny_pairs import build, collator, tiny_config, train_batch
 
 from moltc.pair_towers import PAIR, InputNorm, PairHeadConfig
 
-HEAD = PairHeadConfig(weight=0.5, hidden=8)
+HEAD = PairHeadConfig(weight=0.5, hidden=(8,))
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def configuration(kind: str, llama: str, **parts) -> MolTCConfig:
 def test_loaded_model_gives_identical_answers(pairs, llama, tmp_path, family, kind):
     """Promise: save and load change no answer, adapters and head included, also after the folder moved."""
     table = pairs(family)
-    head = PairHeadConfig(weight=1.0, pair_tokens=1, hidden=8)
+    head = PairHeadConfig(weight=1.0, pair_tokens=1, hidden=(8,))
     model = shake(build(configuration(kind, llama, head=head), table))
     model.save_pretrained(tmp_path / "export")
     shutil.move(tmp_path / "export", tmp_path / "moved")

@@ -11,7 +11,7 @@ from tiny_pairs import POOLED, build, fit, module, tiny_config
 from moltc.module import continued
 from moltc.pair_towers import PairHeadConfig
 
-HEAD = PairHeadConfig(weight=1.0, hidden=8)
+HEAD = PairHeadConfig(weight=1.0, hidden=(8,))
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_model_to_be_fine_tuned_is_in_training_mode(exported):
 
 def test_head_of_another_shape_starts_anew(exported):
     folder, config, model = exported
-    other = replace(config, head=replace(HEAD, hidden=4))
+    other = replace(config, head=replace(HEAD, hidden=(4,)))
     started = continued(other, model.task, str(folder))
     assert started.pair_towers.out.in_features == 4
     towers = started.pair_towers.towers.state_dict()
