@@ -13,6 +13,7 @@ from data_prep.errors import Reject
 from data_prep.graphs import ATOM_COLUMNS, ATOM_DIMS, PackedGraphs
 from data_prep.molecules import MoleculeTable
 from data_prep.records import PARTS, UNUSED, FamilyShape
+from data_prep.similarity import similarity_summary
 
 EXAMPLES = 5
 _BINS = 30
@@ -76,10 +77,16 @@ def leakage(frame: pl.DataFrame, table: MoleculeTable, family: FamilyShape) -> d
     """What each two parts have in common: pairs, molecules (by role and in any role) and scaffolds.
 
     ``rows_with_known`` counts the rows of the later part whose molecule a, molecule b, or both occur, in that
-    role, in the earlier part (for symmetric families in any role).
+    role, in the earlier part (for symmetric families in any role). ``nearest`` says, by role, how similar
+    molecules of the test part are to the most similar one of the train part.
     """
     sides = {part: _Side(frame.filter(pl.col("split") == part), table, family) for part in PARTS}
-    return {f"{one}-{other}": sides[one].shared_with(sides[other]) for one, other in combinations(PARTS, 2)}
+    shared = {f"{one}-{other}": sides[one].shared_with(sides[other]) for one, other in combinations(PARTS, 2)}
+    train, test = sides["train"].molecules, sides["test"].molecules
+    shared["train-test"]["nearest"] = {
+        role: similarity_summary(test[role], train[role], table.graphs.fingerprint) for role in test
+    }
+    return shared
 
 
 class _Side:

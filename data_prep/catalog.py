@@ -9,10 +9,11 @@ from pathlib import Path
 
 import polars as pl
 
-from data_prep.cards import CARDS, Card, CardFile
+from data_prep.card import Card, CardFile
+from data_prep.cards import CARDS
 from data_prep.errors import DataError
 from data_prep.files import sha256_of
-from data_prep.records import RawPairs
+from data_prep.records import RawPairs, SourceFile
 
 Reader = Callable[..., RawPairs]
 
@@ -53,31 +54,55 @@ def check_file(path: Path, file: CardFile, *, allow_changed: bool) -> bool | Non
 
 
 def read_dataset(
-    name: str, root: Path, *, published_split: bool = False, allow_changed: bool = False
+    name: str,
+    root: Path,
+    *,
+    published_split: bool = False,
+    allow_changed: bool = False,
+    options: Mapping[str, str | bool] | None = None,
 ) -> RawPairs:
     """Read all files of a card into one :class:`RawPairs`.
 
     With ``published_split`` the files' own parts fill the split column; a card without them refuses.
+    ``options`` go to the reader; one that the card does not name is a :class:`DataError`.
     """
     card = get_card(name)
-    if card.reader is None:
-        raise DataError(
-            f"There is no reader yet for {name} ({card.title}); data-prep fetch {name} gets its files."
-        )
+    for option in options or {}:
+        if option not in card.options:
+            raise DataError(f"--{option.replace('_', '-')} has no effect on {name}; leave it out.")
     files = [file for file in card.files if file.read]
+    reader = card.reader
     if published_split:
         files = [file for file in card.files if file.part]
+        reader = card.part_reader or card.reader
         if not files:
             raise DataError(f"{name} was not published with a split; leave --legacy-split out.")
-    read = _reader(card.reader)
+    companions, sources = _companions(card, published_split, Path(root), allow_changed)
+    extras = {"companions": companions} if companions else {}
+    read = _reader(reader)
     parts = []
     for file in files:
         path = locate(card, file, Path(root))
-        raw = read(path, dataset=name, verified=check_file(path, file, allow_changed=allow_changed))
+        verified = check_file(path, file, allow_changed=allow_changed)
+        raw = read(path, dataset=name, verified=verified, **extras, **(options or {}))
         if published_split:
             raw = replace(raw, frame=raw.frame.with_columns(split=pl.lit(file.part)))
         parts.append(raw)
-    return concat_raw(parts)
+    whole = concat_raw(parts)
+    return replace(whole, sources=[*whole.sources, *sources])
+
+
+def _companions(
+    card: Card, published_split: bool, root: Path, allow_changed: bool
+) -> tuple[dict[str, Path], list[SourceFile]]:
+    """Files that the reader looks things up in, by name, and their entries for the report."""
+    paths, sources = {}, []
+    for file in card.files:
+        if file.companion == "always" or (file.companion == "published split" and published_split):
+            path = paths[file.name] = locate(card, file, root)
+            verified = check_file(path, file, allow_changed=allow_changed)
+            sources.append(SourceFile(file.name, sha256_of(path), None, verified=verified))
+    return paths, sources
 
 
 def concat_raw(parts: list[RawPairs]) -> RawPairs:
@@ -88,6 +113,8 @@ def concat_raw(parts: list[RawPairs]) -> RawPairs:
         frame=pl.concat([part.frame for part in parts]),
         rejects=[reject for part in parts for reject in part.rejects],
         sources=[source for part in parts for source in part.sources],
+        notes=list(dict.fromkeys(note for part in parts for note in part.notes)),
+        unlabelled=sum(part.unlabelled for part in parts),
     )
 
 

@@ -17,7 +17,7 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from data_prep.cards import Card
+from data_prep.card import Card
 from data_prep.errors import DataError
 from data_prep.files import sha256_of
 

@@ -87,12 +87,12 @@ class PackedGraphs:
         edges, _, num_edges = _ranges(self.edge_ptr, rows)
         offset = np.repeat(node_starts, num_edges)  # [E]
         return GraphArrays(
-            atoms=self.atoms[nodes],
-            bonds=self.bonds[edges],
-            edge_index=self.edge_index[:, edges].astype(np.int64) + offset,
+            atoms=self.atoms.take(nodes, axis=0),
+            bonds=self.bonds.take(edges, axis=0),
+            edge_index=np.add(self.edge_index.take(edges, axis=1), offset, dtype=np.int64),
             node_graph=np.repeat(np.arange(len(rows)), num_nodes),
             num_nodes=num_nodes,
-            fingerprint=self.fingerprint[rows],
+            fingerprint=self.fingerprint.take(rows, axis=0),
         )
 
     def take(self, indices: np.ndarray) -> PackedGraphs:
@@ -177,9 +177,13 @@ def _pointer(counts: np.ndarray) -> np.ndarray:
 
 def _ranges(pointer: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions of the chosen runs end to end, where each then starts, and its length."""
-    lengths = pointer[rows + 1] - pointer[rows]
-    starts = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + np.repeat(pointer[rows] - starts, lengths), starts, lengths
+    first = pointer[rows]
+    lengths = pointer[rows + 1] - first
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    places = np.repeat(first - starts, lengths)
+    places += np.arange(len(places))
+    return places, starts, lengths
 
 
 _DTYPES = {"I64": np.int64, "I32": np.int32, "U8": np.uint8}

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -42,11 +43,11 @@ class MoleculeTable:
     """M molecules; all columns have length M and the order of ``graphs``."""
 
     smiles: np.ndarray  # object [M], canonical isomeric SMILES, distinct
-    keys: np.ndarray  # object [M], InChIKey, or "SMILES:<sha1>" where InChI has none
-    scaffold: np.ndarray  # object [M], Bemis-Murcko scaffold, "" if acyclic
+    keys: np.ndarray  # object [M], InChIKey, or "SMILES:<sha1>" where InChI has none; "" if graphs only
+    scaffold: np.ndarray  # object [M], Bemis-Murcko scaffold, "" if acyclic or graphs only
     num_atoms: np.ndarray  # int32 [M], heavy atoms
     num_fragments: np.ndarray  # int32 [M]
-    property_text: np.ndarray  # object [M]
+    property_text: np.ndarray  # object [M], "" if graphs only
     graphs: PackedGraphs
 
     def __len__(self) -> int:
@@ -77,7 +78,11 @@ class MoleculeTable:
         return MoleculeTable(**columns, graphs=self.graphs.take(rows))
 
     def save(self, folder: Path) -> None:
-        """Write ``molecules.parquet`` and ``graphs.safetensors``."""
+        """Write ``molecules.parquet`` and ``graphs.safetensors``; a table of graphs only is a DataError."""
+        if not all(self.keys):
+            raise DataError(
+                "This molecule table holds graphs only: featurise with graphs_only=False to save it."
+            )
         frame = pl.DataFrame(
             {
                 "key": pl.Series(self.keys, dtype=pl.String),
@@ -125,7 +130,7 @@ def featurise(
     *,
     workers: int | None = None,
     progress: bool = True,
-    property_text: bool = True,
+    graphs_only: bool = False,
     max_atoms: int = MAX_ATOMS,
 ) -> Featurised:
     """Parse and featurise the distinct strings of ``smiles``; rows keep the order of first appearance.
@@ -135,14 +140,15 @@ def featurise(
         workers: processes; by default one per available core when there are more than 2,000 distinct strings.
             Scripts that use several need the usual ``if __name__ == "__main__"`` guard.
         progress: show a bar on standard error.
-        property_text: compute :func:`data_prep.properties.describe` for each molecule.
+        graphs_only: leave out InChIKey, scaffold and property text, which take three times as long as all the
+            rest; these columns then hold empty strings, and the table cannot be saved.
         max_atoms: molecules with more heavy atoms are rejected.
     """
     distinct = list(dict.fromkeys(smiles))
     chunks = [distinct[start : start + _CHUNK] for start in range(0, len(distinct), _CHUNK)]
-    parts = list(_run(chunks, _worker_count(workers, len(distinct)), progress, property_text, max_atoms))
+    parts = list(_run(chunks, _worker_count(workers, len(distinct)), progress, graphs_only, max_atoms))
     if not parts:
-        parts = [_featurise_chunk([], property_text, max_atoms)]
+        parts = [_featurise_chunk([], graphs_only, max_atoms)]
     table, merged_row = merge_tables([part.table for part in parts])
     row_of_string: dict[str, int] = dict.fromkeys(distinct, -1)
     row_of_string.update(zip((s for part in parts for s in part.accepted), merged_row.tolist(), strict=True))
@@ -180,9 +186,9 @@ def _cores() -> int:
 
 
 def _run(
-    chunks: list[list[str]], workers: int, progress: bool, property_text: bool, max_atoms: int
+    chunks: list[list[str]], workers: int, progress: bool, graphs_only: bool, max_atoms: int
 ) -> Iterator[_Chunk]:
-    options = ([property_text] * len(chunks), [max_atoms] * len(chunks))
+    options = ([graphs_only] * len(chunks), [max_atoms] * len(chunks))
     if workers == 1 or len(chunks) < 2:
         yield from _shown(map(_featurise_chunk, chunks, *options), len(chunks), progress)
         return
@@ -195,36 +201,50 @@ def _shown(parts: Iterable[_Chunk], total: int, progress: bool) -> Iterable[_Chu
     return track(parts, "molecules", total, console=Console(stderr=True), disable=not progress)
 
 
-def _featurise_chunk(strings: Sequence[str], property_text: bool, max_atoms: int) -> _Chunk:
+def _featurise_chunk(strings: Sequence[str], graphs_only: bool, max_atoms: int) -> _Chunk:
     collector = GraphCollector()
     accepted: list[str] = []
     rejects: list[Reject] = []
-    rows: list[tuple[str, str, str, int, int, str]] = []
+    smiles: list[str] = []
+    atoms: list[int] = []
+    descriptions: list[Description] = []
     for position, text in enumerate(strings):
         mol = parse(text, max_atoms)
         if isinstance(mol, Reject):
             rejects.append(mol._replace(row=position))
             continue
-        canonical = Chem.MolToSmiles(mol)
-        scaffold = MurckoScaffold.MurckoScaffoldSmiles(mol=mol)
-        summary = describe(mol) if property_text else ""
-        fragments = canonical.count(".") + 1
-        rows.append((canonical, content_key(mol, canonical), scaffold, mol.GetNumAtoms(), fragments, summary))
         accepted.append(text)
-        collector.add(mol)
-    smiles, keys, scaffolds, atoms, fragment_counts, summaries = (
-        zip(*rows, strict=True) if rows else ((),) * 6
-    )
+        canonical = Chem.MolToSmiles(mol)
+        smiles.append(canonical)
+        atoms.append(mol.GetNumAtoms())
+        descriptions.append(_NOT_DESCRIBED if graphs_only else Description.of(mol, canonical))
+        collector.add(mol, directed=has_directions(text))
     table = MoleculeTable(
         smiles=np.array(smiles, dtype=object),
-        keys=np.array(keys, dtype=object),
-        scaffold=np.array(scaffolds, dtype=object),
+        keys=np.array([one.key for one in descriptions], dtype=object),
+        scaffold=np.array([one.scaffold for one in descriptions], dtype=object),
         num_atoms=np.array(atoms, dtype=np.int32),
-        num_fragments=np.array(fragment_counts, dtype=np.int32),
-        property_text=np.array(summaries, dtype=object),
+        num_fragments=np.array([one.count(".") + 1 for one in smiles], dtype=np.int32),
+        property_text=np.array([one.property_text for one in descriptions], dtype=object),
         graphs=collector.pack(),
     )
     return _Chunk(accepted, table, rejects)
+
+
+class Description(NamedTuple):
+    """What a molecule is called and told by, beside its graph."""
+
+    key: str
+    scaffold: str
+    property_text: str
+
+    @classmethod
+    def of(cls, mol: Chem.Mol, canonical: str) -> Description:
+        """The description of a sanitised molecule with that canonical SMILES."""
+        return cls(content_key(mol, canonical), scaffold_of(mol), describe(mol))
+
+
+_NOT_DESCRIBED = Description("", "", "")
 
 
 def parse(text: str, max_atoms: int = MAX_ATOMS) -> Chem.Mol | Reject:
@@ -253,6 +273,11 @@ def parse(text: str, max_atoms: int = MAX_ATOMS) -> Chem.Mol | Reject:
     return mol
 
 
+def has_directions(smiles: str) -> bool:
+    """Whether a SMILES says anything about the sides of its double bonds."""
+    return "/" in smiles or "\\" in smiles
+
+
 def _complaint(smiles: str) -> str:
     """What RDKit says about a string it does not accept, in one line."""
     with rdBase.BlockLogs():
@@ -274,3 +299,8 @@ def content_key(mol: Chem.Mol, canonical: str) -> str:
     with rdBase.BlockLogs():
         key = Chem.MolToInchiKey(mol)
     return key or f"SMILES:{hashlib.sha1(canonical.encode()).hexdigest()}"
+
+
+def scaffold_of(mol: Chem.Mol) -> str:
+    """Bemis-Murcko scaffold as SMILES, empty for an acyclic molecule."""
+    return MurckoScaffold.MurckoScaffoldSmiles(mol=mol) if mol.GetRingInfo().NumRings() else ""

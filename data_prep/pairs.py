@@ -14,41 +14,43 @@ import polars as pl
 
 from data_prep.errors import DataError, Reject
 from data_prep.molecules import Featurised, MoleculeTable
-from data_prep.records import FamilyShape
+from data_prep.records import NO_MOLECULE, FamilyShape
 
 SAMPLED = "(sampled negative)"
 
 
 def attach_molecules(
-    frame: pl.DataFrame, strings: list[str], featurised: Featurised
+    frame: pl.DataFrame, strings: list[str], featurised: Featurised, family: FamilyShape
 ) -> tuple[pl.DataFrame, list[Reject]]:
-    """Replace the two SMILES columns by rows of the molecule table; rows with a rejected molecule are listed.
+    """Replace the SMILES columns by rows of the molecule table; rows with a rejected molecule are listed.
 
-    ``strings`` are the distinct SMILES that ``featurised`` was made from.
+    ``strings`` are the distinct SMILES that ``featurised`` was made from. Families of one molecule have
+    :data:`~data_prep.records.NO_MOLECULE` as molecule b.
     """
     row_of = pl.DataFrame(
         {"smiles": pl.Series(strings, dtype=pl.String), "mol": featurised.row_of.astype(np.int32)}
     )
-    joined = frame
-    for side in "ab":
+    sides = "a" if family.single else "ab"
+    joined = frame.with_columns(mol_b=pl.lit(NO_MOLECULE, pl.Int32)) if family.single else frame
+    for side in sides:
         renamed = row_of.rename({"smiles": f"smiles_{side}", "mol": f"mol_{side}"})
         joined = joined.join(renamed, on=f"smiles_{side}", how="left", maintain_order="left")
-    bad = joined.filter((pl.col("mol_a") < 0) | (pl.col("mol_b") < 0))
+    unknown = pl.any_horizontal(pl.col(f"mol_{side}") < 0 for side in sides)
     why = {reject.value: reject for reject in featurised.rejects}
     rejects = []
-    for row in bad.iter_rows(named=True):
+    for row in joined.filter(unknown).iter_rows(named=True):
         side = "a" if row["mol_a"] < 0 else "b"
         reject = why[row[f"smiles_{side}"]]
         rejects.append(reject._replace(row=row["source_row"], source=row["source"]))
-    good = joined.filter((pl.col("mol_a") >= 0) & (pl.col("mol_b") >= 0))
-    return good.drop("smiles_a", "smiles_b"), rejects
+    return joined.filter(~unknown).drop("smiles_a", "smiles_b"), rejects
 
 
 def used_molecules(frame: pl.DataFrame, table: MoleculeTable) -> tuple[pl.DataFrame, MoleculeTable]:
     """Keep the molecules that pairs use, sorted by SMILES: the table does not depend on row order."""
     used = np.unique(frame.select("mol_a", "mol_b").to_numpy())
+    used = used[used != NO_MOLECULE]
     used = used[np.argsort(table.smiles[used].astype(str), kind="stable")]
-    new_row = np.full(len(table), -1, np.int32)
+    new_row = np.full(len(table) + 1, NO_MOLECULE, np.int32)  # the last entry is that of NO_MOLECULE = -1
     new_row[used] = np.arange(len(used), dtype=np.int32)
     renumbered = {side: new_row[frame[side].to_numpy()] for side in ("mol_a", "mol_b")}
     return frame.with_columns(**{side: pl.Series(rows) for side, rows in renumbered.items()}), table.take(
@@ -56,13 +58,19 @@ def used_molecules(frame: pl.DataFrame, table: MoleculeTable) -> tuple[pl.DataFr
     )
 
 
+def partnered(frame: pl.DataFrame) -> pl.DataFrame:
+    """A molecule without a partner as its own partner, for rules and counts that look at two molecules."""
+    alone = pl.col("mol_b") == NO_MOLECULE
+    return frame.with_columns(mol_b=pl.when(alone).then("mol_a").otherwise("mol_b"))
+
+
 @dataclass(frozen=True)
 class Merged:
     """Distinct pairs and what happened on the way."""
 
-    frame: pl.DataFrame  # mol_a, mol_b, property, label, label_std, n_merged, unit, split, source, source_row
+    frame: pl.DataFrame  # raw columns with mol_a and mol_b for the SMILES; label_std, n_merged
     duplicate_rows: int = 0  # rows that were merged into another
-    conflict_pairs: int = 0  # keys with more than one class
+    conflict_pairs: int = 0  # keys with both labels
     conflict_rows: int = 0
     conflict_keys: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))  # [conflicts, 2]
 
@@ -77,32 +85,33 @@ def order_pairs(frame: pl.DataFrame, family: FamilyShape) -> pl.DataFrame:
 
 
 def merge_rows(frame: pl.DataFrame, family: FamilyShape, *, merge: bool = True) -> Merged:
-    """One row per pair, property and given split; numbers become their mean, with the sample sd kept.
+    """One row per pair, property, query and given split; numbers become their mean, with the sample sd kept.
 
     Binary pairs with both labels are dropped, in whichever splits the rows stand. A typed pair may have
-    several types: each is a row of its own. With ``merge=False`` every row stays as it is and conflicts are
-    only counted.
+    several types, a molecule several captions: each is a row of its own. With ``merge=False`` every row
+    stays as it is and conflicts are only counted.
     """
-    key = ["mol_a", "mol_b", "property"]
-    conflicts = pl.DataFrame(schema={name: frame.schema[name] for name in key})
+    key = ["mol_a", "mol_b", "property", "query"]
+    contradicted = pl.lit(False)
     if family.label == "binary":
-        conflicts = (
-            frame.group_by(key).agg(pl.col("label").n_unique()).filter(pl.col("label") > 1).select(key)
-        )
+        contradicted = pl.col("label").n_unique().over(key) > 1
+    marked = frame.with_columns(
+        label_std=pl.lit(None, pl.Float64), n_merged=pl.lit(1, pl.Int32), conflict=contradicted
+    )
+    conflicts = marked.filter("conflict")
     found = Merged(
-        frame.with_columns(label_std=pl.lit(None, pl.Float64), n_merged=pl.lit(1, pl.Int32)),
-        conflict_pairs=len(conflicts),
-        conflict_rows=len(frame.join(conflicts, on=key, how="semi")),
-        conflict_keys=conflicts.select("mol_a", "mol_b").to_numpy(),
+        marked.drop("conflict"),
+        conflict_pairs=len(conflicts.unique(key)),
+        conflict_rows=len(conflicts),
+        conflict_keys=conflicts.select("mol_a", "mol_b").unique(maintain_order=True).to_numpy(),
     )
     if not merge:
         return found
-    if family.label == "class":
-        key = [*key, "label"]
-    consistent = frame.join(conflicts, on=key[:3], how="anti", maintain_order="left")
-    label = [] if "label" in key else [pl.col("label").mean()]
+    consistent = marked.filter(~pl.col("conflict"))
+    numbers = family.label in ("number", "binary")
+    key += ["text"] if numbers else ["text", "label"]
     merged = consistent.group_by([*key, "split"], maintain_order=True).agg(
-        *label,
+        *([pl.col("label").mean()] if numbers else []),
         label_std=pl.col("label").std(),
         n_merged=pl.len().cast(pl.Int32),
         unit=pl.col("unit").first(),
@@ -125,13 +134,13 @@ def resample_negatives(merged: Merged, molecules: int, *, seed: int) -> Merged:
     )
     known = known[known[:, 0] != known[:, 1]]
     free = np.ones(molecules * (molecules - 1) // 2, dtype=bool)
-    free[_triangle_index(known[:, 0], known[:, 1], molecules)] = False
+    free[triangle_index(known[:, 0], known[:, 1], molecules)] = False
     candidates = np.flatnonzero(free)
     wanted = len(positives)
     if wanted > len(candidates):
         raise DataError(f"{wanted} negatives are wanted but only {len(candidates)} pairs are not positive.")
     chosen = np.sort(np.random.default_rng(seed).choice(candidates, wanted, replace=False))
-    first, second = _triangle_pair(chosen, molecules)
+    first, second = triangle_pair(chosen, molecules)
     filled = positives.clear(wanted).with_columns(
         mol_a=pl.Series(first, dtype=pl.Int32),
         mol_b=pl.Series(second, dtype=pl.Int32),
@@ -144,14 +153,14 @@ def resample_negatives(merged: Merged, molecules: int, *, seed: int) -> Merged:
     return replace(merged, frame=pl.concat([positives, filled]))
 
 
-def _triangle_index(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
+def triangle_index(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
     """Number of the pair first < second among all such pairs of ``size`` molecules, row by row."""
     low, high = np.minimum(first, second), np.maximum(first, second)
     return low * (2 * size - low - 1) // 2 + high - low - 1
 
 
-def _triangle_pair(index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse of :func:`_triangle_index`."""
+def triangle_pair(index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of :func:`triangle_index`."""
     row_starts = np.concatenate([[0], np.cumsum(np.arange(size - 1, 0, -1))])
     first = np.searchsorted(row_starts, index, side="right") - 1
     return first, index - row_starts[first] + first + 1

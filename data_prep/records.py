@@ -1,8 +1,8 @@
-"""The shapes of pair data: what a family's rows look like, and the raw rows that every reader returns."""
+"""The shapes of molecular data: what a family's rows look like, and the raw rows that readers return."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,31 +14,61 @@ from data_prep.tables import Numbers, parse_numbers
 
 PARTS = ("train", "valid", "test")
 UNUSED = "none"
+NO_MOLECULE = -1  # molecule b of a family that speaks of one molecule
 
-LabelKind = Literal["number", "binary", "class"]
+LabelKind = Literal["number", "binary", "class", "text"]
 
 
 @dataclass(frozen=True)
 class FamilyShape:
-    """What tells the families of pairs apart as data.
+    """What tells the families apart as data.
 
     ``symmetric`` pairs carry no order: (a, b) and (b, a) are one pair. ``sign_label`` families give the
     binary label as a number whose sign decides (side effects: positive means the effect is reported).
+    ``asks`` families have a query in every row (which side effect). Text families have no number to predict.
     """
 
     name: str
     role_a: str
-    role_b: str
+    role_b: str  # empty for families of one molecule
     label: LabelKind
     symmetric: bool
     default_property: str | None  # None: the caller must name it
     unit: str | None = None
     sign_label: bool = False
+    asks: bool = False
 
     @property
     def same_roles(self) -> bool:
-        """Both molecules come from one population (two drugs)."""
-        return self.role_a == self.role_b
+        """Both molecules come from one population (two drugs), or there is one molecule only."""
+        return self.single or self.role_a == self.role_b
+
+    @property
+    def single(self) -> bool:
+        """Rows name one molecule; molecule b is then :data:`NO_MOLECULE`."""
+        return not self.role_b
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of the molecules, in order."""
+        return (self.role_a,) if self.single else (self.role_a, self.role_b)
+
+
+@dataclass(frozen=True)
+class TypedClass:
+    """A class of a class family as a sentence.
+
+    ``text`` has the literal slots ``{a}`` and ``{b}``, each at least once, for the first and the second
+    molecule of the pair; ``symmetric`` says that it means the same with the molecules exchanged.
+    """
+
+    text: str
+    symmetric: bool
+
+    def __post_init__(self) -> None:
+        for slot in ("{a}", "{b}"):
+            if slot not in self.text:
+                raise DataError(f"The sentence {self.text!r} lacks {slot}: put it where the molecule stands.")
 
 
 FAMILIES = {
@@ -47,8 +77,10 @@ FAMILIES = {
         FamilyShape("solvation", "solute", "solvent", "number", False, "solvation free energy", "kcal/mol"),
         FamilyShape("ddi", "drug", "drug", "binary", True, "interaction"),
         FamilyShape("typed-ddi", "drug", "drug", "class", False, "interaction type"),
-        FamilyShape("side-effect", "drug", "drug", "binary", True, None, sign_label=True),
+        FamilyShape("side-effect", "drug", "drug", "binary", True, "side effect", sign_label=True, asks=True),
         FamilyShape("chromophore", "chromophore", "solvent", "number", False, None),
+        FamilyShape("caption", "drug", "", "text", False, "caption"),
+        FamilyShape("description", "drug", "drug", "text", False, "description"),
     )
 }
 UNITS = {
@@ -68,11 +100,11 @@ def family_shape(name: str) -> FamilyShape:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that rows came from, for the report."""
+    """A file that rows came from, or were completed from, for the report."""
 
     name: str
     sha256: str
-    rows: int
+    rows: int | None  # None: no data rows, things are looked up in it
     encoding: str = "utf-8"
     verified: bool | None = None  # None: there is no published checksum to compare with
 
@@ -81,8 +113,10 @@ class SourceFile:
 class RawPairs:
     """Rows as read, before any molecule is parsed.
 
-    ``frame`` has the columns smiles_a, smiles_b, label, property, unit, split, source, source_row; ``split``
-    is null where the source gives none.
+    ``frame`` has the columns of :func:`raw_frame`; ``split`` is null where the source gives none.
+    ``classes`` are the sentences of a class family, entry i for class i; empty where there are none.
+    ``property_texts`` are texts about molecules that come with the rows, by canonical SMILES.
+    ``unlabelled`` counts data rows without a value of the wanted kind: they are no rows of this set.
     """
 
     family: FamilyShape
@@ -92,32 +126,42 @@ class RawPairs:
     sources: list[SourceFile]
     computed: bool = False
     notes: list[str] = field(default_factory=list)
+    classes: tuple[TypedClass, ...] = ()
+    property_texts: Mapping[str, str] = field(default_factory=dict)
+    unlabelled: int = 0
 
     @property
     def rows_read(self) -> int:
         """Data rows of the sources, kept or not."""
-        return len(self.frame) + len(self.rejects)
+        return len(self.frame) + len(self.rejects) + self.unlabelled
 
 
 def raw_frame(
     *,
     smiles_a: Sequence[str],
-    smiles_b: Sequence[str],
-    label: Sequence[float] | np.ndarray,
-    property: str | Sequence[str],
+    smiles_b: Sequence[str] | None,
+    label: Sequence[float] | np.ndarray | None,
+    property: str,
     unit: str | None,
     source: str,
+    query: Sequence[str] | None = None,
+    text: Sequence[str] | None = None,
     split: Sequence[str | None] | str | None = None,
     source_row: Sequence[int] | np.ndarray | None = None,
 ) -> pl.DataFrame:
-    """The frame of :class:`RawPairs`; scalars are repeated for every row."""
+    """The frame of :class:`RawPairs`; scalars are repeated for every row, None gives a column of nulls.
+
+    ``query`` is what each row asks about, ``text`` the text label of families that have one.
+    """
     rows = len(smiles_a)
     return pl.DataFrame(
         {
             "smiles_a": pl.Series(smiles_a, dtype=pl.String),
-            "smiles_b": pl.Series(smiles_b, dtype=pl.String),
-            "label": pl.Series(label, dtype=pl.Float64),
-            "property": pl.Series(_repeated(property, rows), dtype=pl.String),
+            "smiles_b": pl.Series(_repeated(smiles_b, rows), dtype=pl.String),
+            "label": pl.Series([None] * rows if label is None else label, dtype=pl.Float64),
+            "property": pl.Series([property] * rows, dtype=pl.String),
+            "query": pl.Series(_repeated(query, rows), dtype=pl.String),
+            "text": pl.Series(_repeated(text, rows), dtype=pl.String),
             "unit": pl.Series([unit] * rows, dtype=pl.String),
             "split": pl.Series(_repeated(split, rows), dtype=pl.String),
             "source": pl.Series([source] * rows, dtype=pl.String),
@@ -164,6 +208,6 @@ def label_rejects(
     ]
 
 
-def without(frame: pl.DataFrame, rejects: Sequence[Reject]) -> pl.DataFrame:
-    """The rows of one source that are not among ``rejects``."""
-    return frame.filter(~pl.col("source_row").is_in([reject.row for reject in rejects]))
+def without(frame: pl.DataFrame, rejects: Sequence[Reject], *, also: Sequence[int] = ()) -> pl.DataFrame:
+    """The rows of one source that are neither among ``rejects`` nor among the row numbers ``also``."""
+    return frame.filter(~pl.col("source_row").is_in([*(reject.row for reject in rejects), *also]))

@@ -38,13 +38,14 @@ def render(report: Mapping) -> str:
 def _sections(report: Mapping, title: str) -> Iterable[str]:
     yield f"<h1>{escape(title)}</h1>"
     yield from (f'<p class="note">{escape(note)}</p>' for note in report["notes"])
-    roles = f"{report['roles'][0]} and {report['roles'][1]}"
-    yield f"<p>Family <b>{escape(report['family'])}</b>, molecules in the roles {escape(roles)}.</p>"
+    roles = " and ".join(report["roles"])
+    yield f"<p>Family <b>{escape(report['family'])}</b>, roles of the molecules: {escape(roles)}.</p>"
     rows, merged = report["rows"], report["merged"]
     yield _table(
         ("step", "rows"),
         [
             ("read", rows["read"]),
+            ("without a value", rows["without_value"]),
             ("rejected", rows["rejected"]["count"]),
             ("merged into an equal pair", merged["duplicate_rows"]),
             (
@@ -56,14 +57,19 @@ def _sections(report: Mapping, title: str) -> Iterable[str]:
     )
     yield _rejected(rows["rejected"]["by_reason"])
     yield _split(report)
+    yield _excluded(report["excluded_tests"])
     yield _labels(report["labels"])
+    for name in ("queries", "classes"):
+        if name in report:
+            yield f"<h2>{name.capitalize()}</h2>" + _table(("what", "count"), list(_flat(report[name])))
     yield _leaks(report["leakage"])
+    yield _similarity(report["leakage"]["train-test"]["nearest"])
     yield "<h2>Molecules</h2>" + _table(("what", "count"), list(_flat(report["molecules"])))
     yield "<h2>Property texts</h2>" + _table(("what", "count"), list(_flat(report["property_text"])))
     sources = [
         (
             source["name"],
-            source["rows"],
+            "looked up" if source["rows"] is None else source["rows"],
             source["encoding"],
             _verified(source["verified"]),
             source["sha256"][:16],
@@ -94,7 +100,19 @@ def _split(report: Mapping) -> str:
     shares = ", ".join(f"{share:g}" for share in split["fractions"]) if split["fractions"] else "as given"
     how = f"<p>Method <b>{escape(split['method'])}</b>, seed {split['seed']}, shares {shares}, "
     how += f"manifest <code>{split['sha256'][:16]}</code>.</p>"
-    return "<h2>Split</h2>" + how + _table(("part", "pairs"), list(split["sizes"].items()))
+    sizes = [(part, split["rows"][part], pairs) for part, pairs in split["sizes"].items()]
+    return "<h2>Split</h2>" + how + _table(("part", "rows", "pairs left by merging"), sizes)
+
+
+def _excluded(entries: Sequence[Mapping]) -> str:
+    """Other builds whose test pairs were taken out of train and valid."""
+    if not entries:
+        return ""
+    header = ("build", "data set", "test pairs", "taken from train", "taken from valid")
+    rows = [
+        tuple(one[key] for key in ("folder", "dataset", "test_pairs", "train", "valid")) for one in entries
+    ]
+    return "<h2>Test pairs of other sets, set aside</h2>" + _table(header, rows)
 
 
 def _labels(labels: Mapping) -> str:
@@ -109,16 +127,16 @@ def _labels(labels: Mapping) -> str:
                 )
             )
             blocks += [_histogram(part, stats["histogram"]) for part, stats in parts.items()]
+        elif all("words" in stats for stats in parts.values()):
+            blocks.append(_table(("what", "count"), list(_flat(parts))))
         else:
             classes = sorted({one for stats in parts.values() for one in stats["classes"]}, key=int)
-            rows = [
-                (part, *(stats["classes"].get(one, 0) for one in classes)) for part, stats in parts.items()
-            ]
-            blocks.append(_table(("part", *(f"class {one}" for one in classes)), rows))
+            counts = [(one, *(stats["classes"].get(one, 0) for stats in parts.values())) for one in classes]
+            blocks.append(_table(("class", *parts), counts))
     return "".join(blocks)
 
 
-def _histogram(part: str, histogram: Mapping) -> str:
+def _histogram(part: str, histogram: Mapping, title: str = "") -> str:
     counts = histogram["counts"]
     tallest = max(counts) or 1
     heights = [70 * count / tallest for count in counts]
@@ -127,7 +145,7 @@ def _histogram(part: str, histogram: Mapping) -> str:
         for place, height in enumerate(heights)
     )
     svg = f'<svg width="{8 * len(counts)}" height="70" fill="{_COLOURS[part]}" role="img">{bars}</svg>'
-    caption = f"{part}: {histogram['low']:.2f} to {histogram['high']:.2f}"
+    caption = f"{title or part}: {histogram['low']:.2f} to {histogram['high']:.2f}"
     return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
 
 
@@ -147,6 +165,21 @@ def _leaks(leakage: Mapping) -> str:
         "rows of the later part with known a / b / both",
     )
     return f"<h2>Overlap of {', '.join(PARTS)}</h2>" + _table(header, rows)
+
+
+def _similarity(nearest: Mapping) -> str:
+    """Test molecules by their similarity to the nearest train molecule."""
+    there = {role: summary for role, summary in nearest.items() if summary}
+    if not there:
+        return ""
+    rows = [
+        (role, *("none" if value is None else value for key, value in summary.items() if key != "histogram"))
+        for role, summary in there.items()
+    ]
+    names = [key.replace("_", " ") for key in next(iter(there.values())) if key != "histogram"]
+    intro = "<p>Largest Tanimoto coefficient (Morgan, radius 2) of each test molecule to one of train.</p>"
+    figures = [_histogram("test", summary["histogram"], f"{role}, test") for role, summary in there.items()]
+    return "<h2>Similarity of test to train</h2>" + intro + _table(("role", *names), rows) + "".join(figures)
 
 
 def _flat(values: Mapping, prefix: str = "") -> Iterable[tuple[str, object]]:

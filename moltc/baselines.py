@@ -1,10 +1,10 @@
 """Naive baselines that every result table shows beside the model.
 
 They ask how far a split can be solved without reasoning: by a constant, by knowing which molecules occur in a
-pair (effects, degrees), or by fingerprints. A model that does not beat them has learnt little more than
-identities.
+pair (effects, degrees, types), or by fingerprints. A model that does not beat them has learnt little more
+than identities.
 
-Shapes: n pairs, M distinct molecules.
+Shapes: n pairs, M distinct molecules, C classes.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moltc.bootstrap import Bootstrap, Metric
+from moltc.bootstrap import Bootstrap, Floats, Metric
+from moltc.class_metrics import class_metrics, log_softmax
+from moltc.family import FamilyKind
 from moltc.metrics import binary_metrics, regression_metrics
-
-Floats = NDArray[np.float64]
-FamilyKind = Literal["number", "binary"]
 
 SPLITS = ("train", "valid", "test", "none")
 SCORED_SPLITS = ("valid", "test")
@@ -34,7 +33,7 @@ class PairArrays:
     Args:
         mol_a, mol_b: [n] row numbers of the molecules in the molecule table; for solutions ``mol_b`` is the
             solvent.
-        label: [n] a number, or 0 / 1.
+        label: [n] a number, 0 / 1, or the number of a class.
         split: [n] "train", "valid", "test" or "none".
     """
 
@@ -69,12 +68,18 @@ class PairArrays:
         """One more than the largest molecule number."""
         return int(max(self.mol_a.max(), self.mol_b.max())) + 1
 
+    @property
+    def num_classes(self) -> int:
+        """One more than the largest label, where labels are class numbers."""
+        return int(self.label.max()) + 1
+
 
 class Baseline(NamedTuple):
     """What a baseline predicts and how well.
 
-    ``prediction`` [n] is a number, log-odds of yes, or a score that only ranks; NaN outside the valid and
-    test splits. Yes is answered above ``threshold``. ``metrics`` maps each scored split to its metrics.
+    ``prediction`` [n] is a number, log-odds of yes, a score that only ranks, or the class answered; NaN
+    outside the valid and test splits. Yes is answered above ``threshold``. ``metrics`` maps each scored split
+    to its metrics.
     """
 
     title: str
@@ -84,7 +89,7 @@ class Baseline(NamedTuple):
     seconds: float
 
 
-# --- predictors without chemistry: pairs -> one prediction per pair [n] -------------------------------------
+# --- predictors without chemistry: pairs -> one prediction per pair [n], of classes [n, C] ------------------
 
 
 def train_mean(pairs: PairArrays) -> Floats:
@@ -153,6 +158,33 @@ def _degrees(pairs: PairArrays) -> tuple[Floats, Floats]:
     return positive, np.bincount(ends, minlength=size) - positive
 
 
+def type_frequencies(pairs: PairArrays) -> Floats:
+    """Log share of each class among the training pairs [n, C], half a pair added to each class."""
+    train = pairs.label[pairs.rows("train")].astype(np.int64)
+    shares = np.log(np.bincount(train, minlength=pairs.num_classes) + 0.5)
+    return np.broadcast_to(log_softmax(shares[None]), (len(pairs.label), len(shares)))
+
+
+def type_frequencies_of_drugs(pairs: PairArrays, *, smoothing: float = 1.0) -> Floats:
+    """Naive Bayes over the classes that each molecule has in training in its own slot: [n, C] log p.
+
+    p(class | pair) ~ p(class | mol_a first) p(class | mol_b second) / p(class), each conditional share
+    smoothed by ``smoothing`` pairs that are spread like all training pairs, so that a molecule not seen in
+    its slot says nothing.
+    """
+    train, size = pairs.rows("train"), (pairs.num_molecules, pairs.num_classes)
+    label = pairs.label[train].astype(np.int64)
+    overall = np.exp(type_frequencies(pairs)[0])
+
+    def log_shares(molecules: NDArray[np.integer]) -> Floats:
+        cells = np.ravel_multi_index((molecules[train], label), size)
+        count = np.bincount(cells, minlength=size[0] * size[1]).reshape(size)
+        return np.log((count + smoothing * overall) / (count.sum(axis=1, keepdims=True) + smoothing))
+
+    first, second = log_shares(pairs.mol_a), log_shares(pairs.mol_b)
+    return log_softmax(first[pairs.mol_a] + second[pairs.mol_b] - np.log(overall))
+
+
 # --- registry ----------------------------------------------------------------------------------------------
 
 
@@ -173,15 +205,23 @@ _WITHOUT_CHEMISTRY: Mapping[FamilyKind, Mapping[str, _Entry]] = {
         "degree": _Entry("degree", degree_product, ranks_only=True),
         "degree_ratio": _Entry("degree ratio", degree_ratio, ranks_only=True),
     },
+    "class": {
+        "constant": _Entry("most frequent type", type_frequencies),
+        "drug_types": _Entry("type frequencies of the two drugs", type_frequencies_of_drugs),
+    },
 }
 _FROM_FINGERPRINTS: Mapping[str, str] = {"morgan_hgb": "Morgan + HGB", "morgan_mlp": "Morgan + MLP"}
 
 
 def baseline_names(kind: FamilyKind, *, slow: bool = False) -> tuple[str, ...]:
-    """Baselines of a family kind: the instant ones, with ``slow`` also those trained on fingerprints."""
+    """Baselines of a family kind: the instant ones, with ``slow`` also those trained on fingerprints.
+
+    Boosted trees are left out for classes: every round would grow one tree for each of them.
+    """
     if kind not in _WITHOUT_CHEMISTRY:
         raise ValueError(f"there are baselines for {', '.join(_WITHOUT_CHEMISTRY)}, not for {kind!r}")
-    return (*_WITHOUT_CHEMISTRY[kind], *(_FROM_FINGERPRINTS if slow else ()))
+    trained = [name for name in _FROM_FINGERPRINTS if kind != "class" or name != "morgan_hgb"]
+    return (*_WITHOUT_CHEMISTRY[kind], *(trained if slow else ()))
 
 
 def naive_baselines(
@@ -199,7 +239,7 @@ def naive_baselines(
     """Fit the named baselines on the train split and score them on valid and test.
 
     Args:
-        kind: "number" or "binary".
+        kind: "number", "binary" or "class".
         pairs: the pairs of one data set and split.
         fingerprints: [M, 256] packed Morgan bits (radius 2, 2,048 bits), one row a molecule; needed by
             "morgan_hgb" and "morgan_mlp" only.
@@ -211,15 +251,15 @@ def naive_baselines(
             minutes.
 
     Raises:
-        ValueError: an unknown name, missing fingerprints, labels other than 0 and 1 of a binary family, or no
-            valid rows where a threshold or the number of trees or epochs is chosen on them.
+        ValueError: an unknown name, missing fingerprints, labels other than 0 and 1 of a binary family or
+            0, 1, 2, ... of a class family, or no valid rows where a threshold or the number of trees or
+            epochs is chosen on them.
     """
     known = baseline_names(kind, slow=True)
     names = tuple(baseline_names(kind) if include is None else include)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"unknown baseline {unknown[0]!r} for kind {kind!r}: choose from {', '.join(known)}")
-    if kind == "binary" and (bad := np.flatnonzero(~np.isin(pairs.label, (0, 1)))).size:
-        raise ValueError(f"label of row {bad[0]} is {pairs.label[bad[0]]:g}: a binary family needs 0 or 1")
+    _check_labels(kind, pairs.label)
     bootstrap = Bootstrap(seed, resamples, level)
     results = {}
     for name in names:
@@ -233,7 +273,6 @@ def naive_baselines(
         else:
             prediction = _fingerprint_prediction(name, kind, pairs, fingerprints, seed=seed, threads=threads)
         ranks_only = entry is not None and entry.ranks_only
-        prediction = np.where(np.isin(pairs.split, SCORED_SPLITS), prediction, np.nan)
         threshold = _valid_threshold(name, pairs, prediction) if ranks_only else 0.0
         seconds = time.perf_counter() - started
         metrics = {
@@ -241,8 +280,21 @@ def naive_baselines(
             for split in SCORED_SPLITS
             if (rows := pairs.rows(split)).size
         }
-        results[name] = Baseline(title, prediction, threshold, metrics, seconds)
+        answer = prediction.argmax(axis=1) if kind == "class" else prediction
+        answer = np.where(np.isin(pairs.split, SCORED_SPLITS), answer, np.nan)
+        results[name] = Baseline(title, answer, threshold, metrics, seconds)
     return results
+
+
+def _check_labels(kind: FamilyKind, label: Floats) -> None:
+    if kind == "number":
+        return
+    if kind == "binary":
+        fine, wanted = np.isin(label, (0, 1)), "a binary family needs 0 or 1"
+    else:
+        fine, wanted = (label >= 0) & (label == np.floor(label)), "a class family needs 0, 1, 2, ..."
+    if (bad := np.flatnonzero(~fine)).size:
+        raise ValueError(f"label of row {bad[0]} is {label[bad[0]]:g}: {wanted}")
 
 
 def _score(
@@ -256,6 +308,8 @@ def _score(
     seed, resamples, level = bootstrap.seed, bootstrap.resamples, bootstrap.level
     if kind == "number":
         return regression_metrics(truth, prediction, seed=seed, resamples=resamples, level=level)
+    if kind == "class":
+        return class_metrics(truth, prediction, seed=seed, resamples=resamples, level=level)
     if ranks_only:
         # arcsinh keeps the order and takes degree products off 0 and 1, the values of hard decisions
         prediction, threshold = np.arcsinh(prediction), float(np.arcsinh(threshold))

@@ -1,7 +1,8 @@
-"""Calibration on validation answers: probabilities of yes from log-odds, intervals around answered numbers.
+"""Calibration on validation answers: probabilities of yes, intervals around answered numbers.
 
 Platt scaling follows Platt (1999) with the numerically safe Newton iteration of Lin, Lin & Weng (Machine
-Learning 68, 2007); the intervals are split conformal (Lei et al., JASA 113, 2018).
+Learning 68, 2007); the intervals are split conformal (Lei et al., JASA 113, 2018). The same for answers that
+choose a class is in :mod:`moltc.class_calibration`.
 
 Shapes: n validation pairs.
 """
@@ -91,7 +92,7 @@ class PlattCalibration:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PlattCalibration:
         """Read what :meth:`to_dict` wrote; unknown or missing keys are an error."""
-        _require_keys(values, {"temperature", "bias", "note"})
+        require_keys(values, {"temperature", "bias", "note"})
         return cls(float(values["temperature"]), float(values["bias"]), str(values["note"]))
 
 
@@ -137,9 +138,7 @@ class SplitConformal:
         with probability at least ``level`` if the residuals had no part in training; infinite where n
         residuals are too few to promise that, i.e. level > n / (n + 1).
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
-        rank = math.ceil(round((len(self.residuals) + 1) * level, 9))  # 10 · 0.9 is rank 9, not 10
+        rank = conformal_rank(len(self.residuals), level)
         return self.residuals[rank - 1] if rank <= len(self.residuals) else math.inf
 
     def intervals(self, prediction: ArrayLike, level: float = 0.9) -> Floats:
@@ -155,8 +154,24 @@ class SplitConformal:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SplitConformal:
         """Read what :meth:`to_dict` wrote; unknown or missing keys are an error."""
-        _require_keys(values, {"residuals"})
+        require_keys(values, {"residuals"})
         return cls(tuple(float(value) for value in values["residuals"]))
+
+
+def conformal_rank(n: int, level: float) -> int:
+    """Which of n ascending scores bounds a new one with probability at least ``level``: ceil((n + 1) level).
+
+    More than n where n scores are too few to promise that (Lei et al., 2018, eq. 5).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
+    return math.ceil(round((n + 1) * level, 9))  # 10 · 0.9 is rank 9, not 10
+
+
+def require_keys(values: Mapping[str, Any], keys: set[str]) -> None:
+    """Refuse saved values with unknown or missing keys."""
+    if set(values) != keys:
+        raise ValueError(f"expected the keys {sorted(keys)}, got {sorted(values)}")
 
 
 def _fit_line(x: Floats, targets: Floats) -> tuple[float, float]:
@@ -211,8 +226,3 @@ def _checked(log_odds: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
     if (bad := np.flatnonzero((y != 0) & (y != 1))).size:
         raise ValueError(f"labels must be 0 or 1: row {bad[0]} is {y[bad[0]]:g}")
     return x, y
-
-
-def _require_keys(values: Mapping[str, Any], keys: set[str]) -> None:
-    if set(values) != keys:
-        raise ValueError(f"expected the keys {sorted(keys)}, got {sorted(values)}")

@@ -1,4 +1,4 @@
-"""The words around an answer: the prompt of a pair, and the reasoning that leads to the answer.
+"""The words around an answer: the prompt of one molecule or a pair, and the reasoning before the answer.
 
 MolTC (arXiv 2402.03781) reasons on two levels. Broad: first say what each molecule is like, then how they
 interact. Fine: first say in which interval a number lies, then the number. Both are switched by
@@ -7,13 +7,14 @@ interact. Fine: first say in which interval a number lies, then the number. Both
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moltc.backbone.prompt import Piece, Soft
 
 if TYPE_CHECKING:
-    from moltc.families import AnswerSpace, Family
+    from moltc.family import AnswerSpace, Family
 
 ANSWER_CUE = "Answer:"
 
@@ -25,7 +26,7 @@ class ChainOfThought:
     Parameters
     ----------
     properties : broad step: a sentence about each molecule comes before the answer, written by the model.
-    interval : fine step: the interval comes before the number. Yes/no answers have no interval.
+    interval : fine step: the interval comes before the number. Other answers have no interval.
     teacher_force_properties : the sentences of the broad step are given in the prompt instead of written.
     """
 
@@ -73,16 +74,16 @@ class PromptStyle:
         return self.smiles and len(smiles) > self.max_smiles_length
 
 
-def broad_step(titles: tuple[str, str], text_a: str, text_b: str) -> str:
+def broad_step(titles: Sequence[str], texts: Sequence[str | None]) -> str:
     """The broad step: one line about each molecule. Line breaks inside a text become blanks.
 
     Raises
     ------
-    ValueError : if a text is empty.
+    ValueError : if a text is missing or empty.
     """
     lines = []
-    for title, text in zip(titles, (text_a, text_b), strict=True):
-        words = text.split()
+    for title, text in zip(titles, texts, strict=True):
+        words = (text or "").split()
         if not words:
             raise ValueError(f"the property text of {title} is empty; supply one or switch the step off")
         lines.append(f"{title}: {' '.join(words)}\n")
@@ -97,7 +98,7 @@ def interval_step(lower: str, upper: str) -> str:
 def prompt_pieces(
     family: Family,
     smiles_a: str | None,
-    smiles_b: str | None,
+    smiles_b: str | None = None,
     *,
     property: str | None = None,
     query: str | None = None,
@@ -105,24 +106,25 @@ def prompt_pieces(
     reasoning: str = "",
     style: PromptStyle = PromptStyle(),
 ) -> tuple[Piece, ...]:
-    """The prompt of one pair in pieces: both molecules in the family's fixed order, the question, and the
-    answer cue.
+    """The prompt in pieces: the molecules in the family's fixed order, the question, and the answer cue.
 
     Parameters
     ----------
     family : says titles, roles and question.
-    smiles_a, smiles_b : the molecules of slot 1 and 2; not read by the graph-only style.
-    property, query : see :meth:`moltc.families.Family.question`.
+    smiles_a, smiles_b : the molecules of slot 1 and 2; not read by the graph-only style. A family that asks
+        about one molecule takes the first alone.
+    property, query : see :meth:`moltc.family.Family.question`.
     cot, reasoning : the broad step stands before the answer cue when it is teacher-forced.
     style : how molecules are shown.
 
     Raises
     ------
-    ValueError : if a SMILES or the reasoning is needed and missing.
+    ValueError : if a SMILES or the reasoning is needed and missing, or a second molecule is not asked about.
     """
     pieces: list[Piece] = []
+    molecules = family.in_slots(smiles_a, smiles_b)
     for slot, (role, title, smiles) in enumerate(
-        zip(family.roles, family.role_titles, (smiles_a, smiles_b), strict=True), start=1
+        zip(family.roles, family.role_titles, molecules, strict=True), start=1
     ):
         shown = ""
         if style.smiles:
@@ -139,13 +141,13 @@ def prompt_pieces(
 
 def phrases(
     family: Family,
-    space: AnswerSpace,
+    space: AnswerSpace | None,
     *,
     property: str | None = None,
     cot: ChainOfThought = ChainOfThought(),
     style: PromptStyle = PromptStyle(),
 ) -> list[str]:
-    """The fixed texts of a family's prompts and answers, without repeats.
+    """The fixed texts of a family's prompts and answers, without repeats; ``space`` is None for free text.
 
     A tokenizer made for this task may give each of them one vocabulary entry: the texts stay the same for
     every language model and are only shorter in tokens for that one.
@@ -157,7 +159,8 @@ def phrases(
         tail = f"{question}{ANSWER_CUE}".split("{query}")
     titles = [_title_text(title, slot) for slot, title in enumerate(family.role_titles, start=1)]
     markers = style.smiles_markers if style.smiles else ()
-    return list(dict.fromkeys([*titles, *markers, *tail, *space.openings]))
+    openings = space.openings if space else ()
+    return list(dict.fromkeys([*titles, *markers, *tail, *openings]))
 
 
 def _title_text(title: str, slot: int) -> str:

@@ -4,98 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.build import load_pairs
 from data_prep.molecules import MoleculeTable
 from moltc.backbone.graphs import GraphBatch
 from moltc.backbone.packing import PackedTrees, Sharing, pack
 from moltc.backbone.prompt import PromptTree
 from moltc.backbone.towers import TowerInputs
-from moltc.model import PairText, PromptWriter
-from moltc.pair_towers import PAIR, PairInputs
-
-SPLITS = ("train", "valid", "test")
-
-
-@dataclass(frozen=True)
-class PairTable:
-    """P pairs over a molecule table, as index columns.
-
-    Attributes
-    ----------
-    molecules : the distinct molecules.
-    mol_a, mol_b : int32 [P], rows of ``molecules`` in the family's order.
-    label : float64 [P], as measured; NaN where unknown (prediction).
-    split : str [P].
-    family, property, dataset : of all rows.
-    pair_id : str [P].
-    query : str [P] or None, what each row asks.
-    """
-
-    molecules: MoleculeTable
-    mol_a: np.ndarray
-    mol_b: np.ndarray
-    label: np.ndarray
-    split: np.ndarray
-    family: str
-    property: str
-    dataset: str
-    pair_id: np.ndarray
-    query: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.mol_a)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> PairTable:
-        """Read a folder that ``data-prep`` wrote.
-
-        Raises
-        ------
-        ValueError : the folder is not a build, or mixes families, properties or data sets.
-        """
-        folder = Path(folder)
-        file = folder / "pairs.parquet"
-        if not file.is_file():
-            raise ValueError(
-                f"{folder} holds no pairs.parquet; make it with `data-prep build` or `data-prep pairs`"
-            )
-        frame, molecules = load_pairs(folder)
-        names = {}
-        for column in ("family", "property", "dataset"):
-            found = frame[column].unique().to_list()
-            if len(found) != 1:
-                raise ValueError(
-                    f"{file} holds {len(found)} values of {column}, {found[:4]}; one model answers one task"
-                )
-            names[column] = found[0] or ""
-        return cls(
-            molecules=molecules,
-            mol_a=frame["mol_a"].to_numpy(),
-            mol_b=frame["mol_b"].to_numpy(),
-            label=frame["label"].to_numpy(),
-            split=frame["split"].to_numpy(),
-            pair_id=frame["pair_id"].to_numpy(),
-            query=frame["query"].to_numpy() if "query" in frame.columns else None,
-            **names,
-        )
-
-    def rows(self, split: str) -> np.ndarray:
-        """Row numbers of one split, int64."""
-        return np.flatnonzero(self.split == split)
-
-    def text(self, row: int) -> PairText:
-        """What the prompt of a row is written from."""
-        a, b = self.mol_a[row], self.mol_b[row]
-        m = self.molecules
-        query = None if self.query is None else self.query[row]
-        return PairText(m.smiles[a], m.smiles[b], m.property_text[a], m.property_text[b], query)
+from moltc.pair_table import PairTable
+from moltc.pair_towers import PAIR, PairGroup, PairInputs
+from moltc.prompt_writer import PromptWriter
+from moltc.task import Task
 
 
 @dataclass
@@ -108,6 +31,7 @@ class PairBatch:
     packed : the same, packed; its entities are what ``inputs`` encodes.
     inputs : molecules and places of the towers.
     labels : float32 [B], on the printed scale.
+    tasks : int16 [B], number of each prompt's task.
     rows : int64 [num_pairs], rows of the pair table.
     """
 
@@ -115,8 +39,17 @@ class PairBatch:
     packed: PackedTrees
     inputs: PairInputs
     labels: Tensor
+    tasks: np.ndarray
     rows: np.ndarray
     num_pairs: int
+
+    @property
+    def task(self) -> int:
+        """The task of all prompts; batches that are answered hold one task."""
+        found = np.unique(self.tasks)
+        if len(found) != 1:
+            raise ValueError(f"the pairs of this batch ask {len(found)} tasks: answer them one by one")
+        return int(found[0])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PairBatch:
         """The same batch on another device."""
@@ -134,25 +67,25 @@ class PairCollator:
 
     Parameters
     ----------
-    table, writer : the rows, and how prompts are written.
+    table, writers : the rows, and how the prompts of each task are written.
     sharing : how the language model takes prompt trees.
     targets : give each prompt its target (training and validation loss).
     both_orders : for symmetric families ask every pair a second time with its molecules exchanged
         (answering).
     pad_id : of the tokenizer.
     max_positions : tokens that the language model reads; None: no limit.
-    room : tokens of them that are kept free for what is written behind a prompt (answering).
+    rooms : tokens of them that are kept free for what is written behind a prompt, by task (answering).
     label_noise, seed : noise on the answers written as targets (see the data module), and its seed.
     """
 
     table: PairTable
-    writer: PromptWriter
+    writers: Sequence[PromptWriter]
     sharing: Sharing
     targets: bool
     both_orders: bool = False
     pad_id: int = 0
     max_positions: int | None = None
-    room: int = 0
+    rooms: Sequence[int] = ()
     label_noise: float = 0.0
     seed: int = 0
 
@@ -161,71 +94,118 @@ class PairCollator:
 
         A multiple of ``2 * len(table)`` on top counts epochs: noise depends on (seed, epoch, batch) alone.
         """
-        task, table = self.writer.task, self.table
+        table = self.table
         epoch, index = np.divmod(np.asarray(indices, dtype=np.int64), 2 * len(table))
         row, exchanged = index % len(table), index >= len(table)
         num_pairs = len(row)
-        if self.both_orders and task.kind.symmetric:
+        if self.both_orders and self._one_task(row).kind.symmetric:
             row, exchanged = np.tile(row, 2), np.concatenate([exchanged, ~exchanged])
         a = np.where(exchanged, table.mol_b[row], table.mol_a[row])
         b = np.where(exchanged, table.mol_a[row], table.mol_b[row])
-        labels = task.printed(table.label[row])
-        answers: list[Sequence[str]] = [()] * len(row)
-        if self.targets:
-            written = self._with_noise(labels, int(epoch[0]), int(row[0])) if self.label_noise else labels
-            answers = [(text,) for text in task.answers(written, self.writer.config.cot)]
+        numbers = table.task[row]
+        labels, answers = self._labels_and_answers(row, numbers, exchanged, int(epoch[0]))
         trees = []
-        for n, (r, flip) in enumerate(zip(row.tolist(), exchanged.tolist(), strict=True)):
+        for n, (r, number, flip) in enumerate(
+            zip(row.tolist(), numbers.tolist(), exchanged.tolist(), strict=True)
+        ):
             text = table.text(r)
             trees.append(
-                self.writer.tree(text.swapped() if flip else text, int(a[n]), int(b[n]), n, answers[n])
+                self.writers[number].tree(
+                    text.swapped() if flip else text, int(a[n]), int(b[n]), n, answers[n]
+                )
             )
-        self._check_window(trees, row)
+        self._check_window(trees, row, numbers)
         packed = pack(trees, sharing=self.sharing, pad_id=self.pad_id)
         return PairBatch(
             trees=trees,
             packed=packed,
-            inputs=pair_inputs(packed.entities, self.writer.keys, a, b, table.molecules),
+            inputs=pair_inputs(packed.entities, self.writers, numbers, a, b, table.molecules),
             labels=torch.from_numpy(labels).float(),
+            tasks=numbers,
             rows=row[:num_pairs],
             num_pairs=num_pairs,
         )
 
-    def length(self, tree: PromptTree) -> int:
+    def length(self, tree: PromptTree, task: int) -> int:
         """Tokens that the language model reads of a prompt with its target, or with the room for an answer;
         the last one predicts nothing and is not read."""
-        return len(tree.prompt_ids) + max(self.room, *(len(c) for c in tree.completions), 1) - 1
+        room = self.rooms[task] if self.rooms else 0
+        return len(tree.prompt_ids) + max(room, *(len(c) for c in tree.completions), 1) - 1
 
-    def _check_window(self, trees: Sequence[PromptTree], row: np.ndarray) -> None:
+    def _one_task(self, row: np.ndarray) -> Task:
+        numbers = np.unique(self.table.task[row])
+        if len(numbers) != 1:
+            raise ValueError("pairs are answered task by task: give rows of one")
+        return self.writers[int(numbers[0])].task
+
+    def _labels_and_answers(
+        self, row: np.ndarray, numbers: np.ndarray, exchanged: np.ndarray, epoch: int
+    ) -> tuple[np.ndarray, list[Sequence[str]]]:
+        """Labels [B] on the printed scale and, with targets, the answer of each prompt; task by task."""
+        labels = np.full(len(row), np.nan)
+        answers: list[Sequence[str]] = [()] * len(row)
+        for number in np.unique(numbers).tolist():
+            writer, places = self.writers[number], np.flatnonzero(numbers == number)
+            task, rows = writer.task, row[places]
+            labels[places] = task.printed(self.table.label[rows])
+            if not self.targets:
+                continue
+            if task.kind.kind == "text":
+                texts = [
+                    self.written_text(writer, r, flip)
+                    for r, flip in zip(rows, exchanged[places], strict=True)
+                ]
+            else:
+                written = labels[places]
+                if self.label_noise:
+                    written = self._with_noise(task, written, epoch, int(rows[0]))
+                texts = task.answers(written, writer.cot, exchanged[places])
+            for place, text in zip(places.tolist(), texts, strict=True):
+                answers[place] = (text,)
+        return labels, answers
+
+    def written_text(self, writer: PromptWriter, row: int, exchanged: bool = False) -> str:
+        """The answer of a free-text task: the row's own, or what is known of both molecules."""
+        if self.table.answer is not None and self.table.answer[row]:
+            return str(self.table.answer[row])
+        text = self.table.text(int(row))
+        text = text.swapped() if exchanged else text
+        return writer.task.kind.reasoning(text.properties_a, text.properties_b).strip()
+
+    def _check_window(self, trees: Sequence[PromptTree], row: np.ndarray, numbers: np.ndarray) -> None:
         if self.max_positions is None:
             return
-        for tree, r in zip(trees, row.tolist(), strict=True):
-            length = self.length(tree)
+        for tree, r, number in zip(trees, row.tolist(), numbers.tolist(), strict=True):
+            length = self.length(tree, number)
             if length > self.max_positions:
                 raise ValueError(
                     f"pair {self.table.pair_id[r]} needs {length} tokens, the language model reads "
                     f"{self.max_positions}; set prompt.smiles: false, or remove the pair"
                 )
 
-    def _with_noise(self, labels: np.ndarray, epoch: int, first: int) -> np.ndarray:
+    def _with_noise(self, task: Task, labels: np.ndarray, epoch: int, first: int) -> np.ndarray:
         """Labels as they are written in one epoch's batch; ``first`` is its first row."""
-        rng, task = np.random.default_rng([self.seed, epoch, first]), self.writer.task
+        rng = np.random.default_rng([self.seed, epoch, first])
         if task.is_number:
             noisy = labels + self.label_noise * rng.normal(size=len(labels))
             return np.clip(noisy, task.low, task.high)
-        return np.where(rng.random(len(labels)) < self.label_noise, 1 - labels, labels)
+        flipped = rng.random(len(labels)) < self.label_noise
+        if task.kind.kind == "binary":
+            return np.where(flipped, 1 - labels, labels)
+        return np.where(flipped, rng.integers(0, task.outputs, size=len(labels)), labels)
 
 
 def pair_inputs(
     entities: dict[str, list[Hashable]],
-    keys: tuple[str, str],
+    writers: Sequence[PromptWriter],
+    tasks: np.ndarray,
     a: np.ndarray,
     b: np.ndarray,
     molecules: MoleculeTable,
 ) -> PairInputs:
     """Tower inputs of a packed batch: its molecules once, and where each prompt's molecules stand.
 
-    ``a`` and ``b`` (int [B]) are the molecules of each prompt, ``keys`` the towers of the two slots.
+    ``tasks``, ``a`` and ``b`` (int [B]) are the task and the molecules of each prompt.
     """
     wanted: dict[str, Any] = {k: np.array(v, dtype=np.int64) for k, v in entities.items() if k != PAIR}
     distinct = np.unique(np.concatenate(list(wanted.values())))
@@ -235,12 +215,18 @@ def pair_inputs(
         order = np.argsort(wanted[key])
         return torch.from_numpy(order[np.searchsorted(wanted[key], molecule, sorter=order)])
 
-    graphs = GraphBatch.from_arrays(molecules.graphs.batch(distinct))
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for number in np.unique(tasks).tolist():
+        writer = writers[number]
+        if writer.task.outputs:  # heads see pairs that have a label
+            groups.setdefault((writer.task.head, *writer.keys), []).append(number)
+    made = []
+    for (head, key_a, key_b), numbers in groups.items():
+        prompts = np.flatnonzero(np.isin(tasks, numbers))
+        rows = (place(key_a, a[prompts]), place(key_b, b[prompts]))
+        made.append(PairGroup(head, key_a, key_b, torch.from_numpy(prompts), *rows))
     return PairInputs(
-        towers=TowerInputs(graphs, members),
-        key_a=keys[0],
-        key_b=keys[1],
-        row_a=place(keys[0], a),
-        row_b=place(keys[1], b),
+        towers=TowerInputs(GraphBatch.from_arrays(molecules.graphs.batch(distinct)), members),
+        groups=tuple(made),
         pair=torch.tensor(entities.get(PAIR, []), dtype=torch.long),
     )

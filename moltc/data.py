@@ -11,7 +11,10 @@ import numpy as np
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from moltc.collate import SPLITS, PairBatch, PairCollator, PairTable
+from moltc.collate import PairBatch, PairCollator
+from moltc.families import get_family
+from moltc.pair_table import SPLITS, PairTable
+from moltc.task import SCORES, Task
 
 
 class _Rows(Dataset):
@@ -40,6 +43,10 @@ class EpochBatches(Sampler[list[int]]):
     shuffle : new order each epoch.
     exchange : number of rows of the whole table when rows are to be exchanged (``row + exchange``) with
         probability 0.5 in each epoch, else 0.
+    exchangeable : bool, which of ``rows`` may be exchanged; None: all.
+    groups : int, the task of each of ``rows``, for temperature sampling.
+    temperature : a task of n rows gives a share of an epoch's rows that goes with n ** temperature: 1 takes
+        every row once, less gives small tasks more.
     epoch_stride : added to every row once for each epoch before this one, so that a collator can tell
         epochs apart; 0: not.
     """
@@ -52,12 +59,18 @@ class EpochBatches(Sampler[list[int]]):
         seed: int,
         shuffle: bool,
         exchange: int = 0,
+        exchangeable: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+        temperature: float = 1.0,
         epoch_stride: int = 0,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
         self.shuffle, self.exchange, self.epoch_stride = shuffle, exchange, epoch_stride
+        self.exchangeable = np.ones(len(rows), dtype=bool) if exchangeable is None else exchangeable
+        self.groups = None if groups is None or temperature == 1.0 else groups
+        self.temperature = temperature
         self.epoch = 0
         self.start = 0
 
@@ -78,9 +91,11 @@ class EpochBatches(Sampler[list[int]]):
         rows = self.rows
         if self.shuffle:
             rng = np.random.default_rng([self.seed, self.epoch])
-            rows = rng.permutation(rows)
+            order = rng.permutation(len(rows)) if self.groups is None else self._sampled(rng)
+            rows = rows[order]
             if self.exchange:
-                rows = rows + self.exchange * rng.integers(0, 2, size=len(rows))
+                turned = rng.integers(0, 2, size=len(rows)) * self.exchangeable[order]
+                rows = rows + self.exchange * turned
         rows = rows + self.epoch_stride * self.epoch
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         start, self.start = self.start, 0
@@ -90,6 +105,20 @@ class EpochBatches(Sampler[list[int]]):
                     f"a global batch of {len(batch)} rows cannot feed {world} processes; use fewer"
                 )
             yield batch[rank::world].tolist()
+
+    def _sampled(self, rng: np.random.Generator) -> np.ndarray:
+        """Positions of an epoch's rows with the tasks in their shares: a task gives all of its rows as often
+        as its share holds them, and a random part of them once more."""
+        assert self.groups is not None
+        members = [np.flatnonzero(self.groups == group) for group in np.unique(self.groups)]
+        shares = np.array([len(m) for m in members], dtype=np.float64) ** self.temperature
+        ends = np.rint(np.cumsum(shares / shares.sum()) * len(self.rows)).astype(np.int64)
+        wanted = np.diff(np.concatenate([[0], ends]))
+        drawn = [
+            np.concatenate([np.tile(m, count // len(m)), rng.permutation(m)[: count % len(m)]])
+            for m, count in zip(members, wanted.tolist(), strict=True)
+        ]
+        return rng.permutation(np.concatenate(drawn))
 
 
 class ResumableLoader:
@@ -141,11 +170,11 @@ class ResumableLoader:
 
 
 class PairDataModule(lightning.LightningDataModule):
-    """Pairs of one task from a folder that ``data-prep`` wrote.
+    """Pairs from a folder that ``data-prep`` wrote, or from several for joint training.
 
     Parameters
     ----------
-    folder : holds pairs.parquet, molecules.parquet and graphs.safetensors.
+    folder : holds pairs.parquet, molecules.parquet and graphs.safetensors; or a list of such folders.
     batch_size : pairs of a global batch in training.
     eval_batch_size : pairs of a batch when answering.
     num_workers : data processes; 0 makes batches in the training process.
@@ -155,28 +184,41 @@ class PairDataModule(lightning.LightningDataModule):
         yes/no the probability of the other answer. The auxiliary head sees the labels as they are.
     max_train_pairs : use only the first pairs of a seeded shuffle of the training split (learning curves,
         dry runs).
+    max_valid_pairs : validate, and fit the calibration, on only so many pairs of each task (seeded).
+    temperature : share of a task of n pairs in joint training, n ** temperature; 1: every pair once an epoch.
+    exchange_typed : typed interactions are asked in both orders too, each with probability 0.5: the sentence
+        of a directed class is then turned round. It goes without an auxiliary head, whose classes know no
+        direction.
     """
 
     def __init__(
         self,
-        folder: str,
+        folder: str | list[str],
         batch_size: int = 128,
         eval_batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
         label_noise: float = 0.0,
         max_train_pairs: int | None = None,
+        max_valid_pairs: int | None = None,
+        temperature: float = 1.0,
+        exchange_typed: bool = False,
     ) -> None:
         super().__init__()
-        if max_train_pairs is not None and max_train_pairs < 1:
+        for name, value in (("max_train_pairs", max_train_pairs), ("max_valid_pairs", max_valid_pairs)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}; leave it out for all")
+        if not 0.0 <= temperature <= 1.0:
             raise ValueError(
-                f"max_train_pairs must be at least 1, not {max_train_pairs}; leave it out for all"
+                f"temperature lies between 0 (tasks alike) and 1 (pairs alike), not {temperature}"
             )
         if label_noise < 0:
             raise ValueError(f"label_noise must not be negative, got {label_noise}")
         self.folder, self.label_noise = folder, label_noise
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.seed, self.max_train_pairs = num_workers, seed, max_train_pairs
+        self.max_valid_pairs, self.temperature = max_valid_pairs, temperature
+        self.exchange_typed = exchange_typed
         self.table: PairTable | None = None
         self.make_collator: Callable[..., PairCollator] | None = None
         self._train: ResumableLoader | None = None
@@ -187,41 +229,91 @@ class PairDataModule(lightning.LightningDataModule):
         if self.table is None:
             self.table = PairTable.load(self.folder)
         for split in SPLITS if stage == "fit" else ():  # a missing one would be noticed after training
-            self.rows(split)
+            for task in range(len(self.table.asked)):
+                self.rows(split, task)
 
-    def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split; an empty split is an error that says which are there."""
+    def rows(self, split: str, task: int | None = None) -> np.ndarray:
+        """Row numbers of a split, of all tasks or one; an empty split is an error that says which are there.
+
+        Where pairs are left out (``max_train_pairs``, ``max_valid_pairs``) these are the rows that are used.
+        """
         assert self.table is not None
-        rows = self.table.rows(split)
+        rows = self.table.rows(split, task)
         if not len(rows):
-            there = ", ".join(f"{s}: {len(self.table.rows(s))}" for s in SPLITS)
-            raise ValueError(
-                f"{self.folder} has no pairs in split {split} ({there}); build it with another split"
-            )
+            there = ", ".join(f"{s}: {len(self.table.rows(s, task))}" for s in SPLITS)
+            name = self.folder if task is None else self.table.asked[task].dataset
+            raise ValueError(f"{name} has no pairs in split {split} ({there}); build it with another split")
         if split == "train" and self.max_train_pairs is not None:
-            order = np.random.default_rng(self.seed).permutation(len(rows))
-            rows = np.sort(rows[order[: self.max_train_pairs]])
+            kept = self._some(self.table.rows("train"), self.max_train_pairs)
+            rows = rows[np.isin(rows, kept)]
+        if split == "valid" and self.max_valid_pairs is not None:
+            numbers = range(len(self.table.asked)) if task is None else (task,)
+            parts = [self._some(self.table.rows("valid", n), self.max_valid_pairs) for n in numbers]
+            rows = np.sort(np.concatenate(parts))
         return rows
 
-    def loader(self, split: str, *, train: bool, targets: bool) -> ResumableLoader:
-        """Batches of a split: shuffled and exchanged in training, in both orders when answering."""
+    def _some(self, rows: np.ndarray, count: int) -> np.ndarray:
+        return np.sort(np.random.default_rng(self.seed).permutation(rows)[:count])
+
+    @property
+    def score(self) -> tuple[str, str]:
+        """Name of what validation watches, and whether "min" or "max" of it is best; with several tasks their
+        loss."""
+        assert self.table is not None
+        if len(self.table.asked) > 1:
+            return "val/loss", "min"
+        asked = self.table.asked[0]
+        name, mode = SCORES[get_family(asked.family).kind]
+        return f"val/{name}", mode
+
+    def loader(self, split: str, *, train: bool, targets: bool, task: int | None = None) -> ResumableLoader:
+        """Batches of a split: shuffled and exchanged in training, one task in both orders when answering."""
         assert self.table is not None
         if self.make_collator is None:
             raise RuntimeError("the module was not set up: its prompt writer makes the batches")
         collate = self.make_collator(self.table, targets=targets, both_orders=not train)
-        if train and self.label_noise:
-            if not collate.writer.task.is_number and self.label_noise >= 0.5:
-                raise ValueError(f"label_noise {self.label_noise} turns yes into no: stay below 0.5")
+        rows = self.rows(split, task)
+        options: dict[str, Any] = {}
+        if train:
+            self._check_noise([writer.task for writer in collate.writers])
             collate.label_noise, collate.seed = self.label_noise, self.seed
+            exchangeable = self._exchangeable(collate, rows)
+            options = {
+                "exchange": len(self.table) if exchangeable.any() else 0,
+                "exchangeable": exchangeable,
+                "groups": self.table.task[rows],
+                "temperature": self.temperature,
+                "epoch_stride": 2 * len(self.table),
+            }
         batches = EpochBatches(
-            self.rows(split),
+            rows,
             self.batch_size if train else self.eval_batch_size,
             seed=self.seed,
             shuffle=train,
-            exchange=len(self.table) if train and collate.writer.task.kind.symmetric else 0,
-            epoch_stride=2 * len(self.table) if train else 0,
+            **options,
         )
         return ResumableLoader(batches, 2 * len(self.table), collate, self.num_workers if train else 0)
+
+    def _check_noise(self, tasks: list[Task]) -> None:
+        if self.label_noise >= 0.5 and any(task.kind.kind == "binary" for task in tasks):
+            raise ValueError(f"label_noise {self.label_noise} turns yes into no: stay below 0.5")
+
+    def _exchangeable(self, collate: PairCollator, rows: np.ndarray) -> np.ndarray:
+        """Which rows may be asked in the other order, bool."""
+        assert self.table is not None
+        if self.exchange_typed and collate.writers[0].config.head.weight:
+            raise ValueError("exchange_typed goes without an auxiliary head: set model.head.weight to 0")
+        may = [
+            w.task.kind.symmetric or (self.exchange_typed and w.task.kind.kind == "class")
+            for w in collate.writers
+        ]
+        return np.array(may)[self.table.task[rows]]
+
+    @property
+    def tasks(self) -> range:
+        """Numbers of the tasks."""
+        assert self.table is not None
+        return range(len(self.table.asked))
 
     def train_dataloader(self) -> ResumableLoader:
         self._train = self.loader("train", train=True, targets=True)
@@ -230,15 +322,17 @@ class PairDataModule(lightning.LightningDataModule):
             self._resumed = {}
         return self._train
 
-    def val_dataloader(self) -> ResumableLoader:
-        return self.loader("valid", train=False, targets=True)
+    def val_dataloader(self) -> list[ResumableLoader]:
+        """The valid split, task by task."""
+        return [self.loader("valid", train=False, targets=True, task=n) for n in self.tasks]
 
     def test_dataloader(self) -> list[ResumableLoader]:
-        """The valid split, on which calibration is fitted, then the test split."""
-        return [self.loader(split, train=False, targets=True) for split in ("valid", "test")]
+        """For each task the valid split, on which calibration is fitted, then the test split."""
+        splits = [(n, split) for n in self.tasks for split in ("valid", "test")]
+        return [self.loader(split, train=False, targets=True, task=n) for n, split in splits]
 
-    def predict_dataloader(self) -> ResumableLoader:
-        return self.loader("test", train=False, targets=False)
+    def predict_dataloader(self) -> list[ResumableLoader]:
+        return [self.loader("test", train=False, targets=False, task=n) for n in self.tasks]
 
     def state_dict(self) -> dict[str, int]:
         """Where the training epoch stands; kept with every checkpoint."""

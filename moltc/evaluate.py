@@ -1,5 +1,5 @@
-"""What a test run leaves behind: calibration, metrics beside naive baselines, plots, predictions and a
-page."""
+"""What a test run leaves behind: metrics beside naive baselines, plots, predictions and a page, task by
+task."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rich.console import Console
 
 from data_prep.tables import write_parquet
 from moltc import plots
-from moltc.answering import Answers, calibrated
+from moltc.answering import Answers
 from moltc.baselines import PairArrays, baseline_names, naive_baselines
 from moltc.bootstrap import Metric
-from moltc.calibration import PlattCalibration, SplitConformal
-from moltc.metrics import binary_metrics, order_disagreement, regression_metrics
 from moltc.model import MolTC
 from moltc.module import PairModule
+from moltc.pair_table import PairTable
 from moltc.report import print_metrics, write_report
+from moltc.task_results import TaskResults, task_results
 
-LEVEL = 0.9
 ROW = "MolTC (text answers)"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results of a test run: metrics of the model and of each baseline, notes, and where the page lies."""
+    """Results of a test run on one task: metrics of the model and of each other row, notes, and where the
+    page lies."""
 
     metrics: dict[str, Metric]
     rows: dict[str, dict[str, Metric]]
@@ -44,21 +44,6 @@ class Evaluation:
         }
 
 
-def calibrate(model: MolTC, labels: np.ndarray, found: Answers) -> list[str]:
-    """Fit the calibration on validation answers and keep it with the model; returns notes."""
-    if model.task.is_number:
-        conformal = SplitConformal.fit(labels, found.value)
-        model.calibration = {"conformal": conformal.to_dict()}
-        width = conformal.half_width(LEVEL)
-        if np.isinf(width):
-            return [f"No {LEVEL:.0%} prediction intervals: {len(labels)} validation pairs are too few."]
-        return [f"{LEVEL:.0%} prediction intervals (split conformal, fitted on valid): ± {width:.3g}."]
-    platt = PlattCalibration.fit(found.log_odds, labels)
-    model.calibration = {"platt": platt.to_dict()}
-    fitted = f"temperature {platt.temperature:.3g}, bias {platt.bias:+.3g}"
-    return [f"Probabilities are calibrated on valid (Platt): {platt.note or fitted}."]
-
-
 def evaluate(
     module: PairModule,
     folder: Path,
@@ -66,8 +51,9 @@ def evaluate(
     fingerprint_baselines: bool = True,
     logs: Sequence[Path] = (),
     seed: int = 0,
-) -> Evaluation:
-    """Write everything about the module's last test run into ``folder``.
+) -> dict[str, Evaluation]:
+    """Write everything about the module's last test run into ``folder``; with several tasks each has a folder
+    of its own in it. Returns the results by task name.
 
     Parameters
     ----------
@@ -75,177 +61,139 @@ def evaluate(
     logs : metrics.csv files of the run, oldest first; their losses are drawn.
     seed : of the bootstrap and of the trained baselines.
     """
-    model, table = module.moltc, module.data.table
-    assert table is not None
-    task, console = model.task, Console()
-    valid_rows, valid = module.test_answers["valid"]
-    rows, raw = module.test_answers["test"]
-    notes = calibrate(model, module.labels(valid_rows), valid)
-    labels, found = module.labels(rows), calibrated(model, raw)
-    if task.is_number:
-        metrics, extra, more = _number_rows(module, labels, found, seed)
-    else:
-        metrics, extra, more = _binary_rows(module, labels, found, raw, seed)
-    notes += more
-    if found.reasoning_cut.any():
-        cut = int(found.reasoning_cut.sum())
-        notes.append(f"{cut} of {len(rows)} reasoning steps did not end within budget.")
+    found = {}
+    tasks = module.moltc.tasks
+    for number, task in enumerate(tasks):
+        place = folder / task.name if len(tasks) > 1 else folder
+        found[task.name] = _evaluate_task(module, number, place, fingerprint_baselines, logs, seed)
+    return found
 
-    split = table.split.copy()
-    split[np.setdiff1d(table.rows("train"), module.data.rows("train"))] = "none"  # the same rows for all
-    baselines = naive_baselines(
-        task.kind.kind,
-        PairArrays(table.mol_a, table.mol_b, task.printed(table.label), split),
+
+def _evaluate_task(
+    module: PairModule, number: int, folder: Path, slow: bool, logs: Sequence[Path], seed: int
+) -> Evaluation:
+    model, table, console = module.moltc, module.data.table, Console()
+    assert table is not None
+    task = model.tasks[number]
+    results = task_results(module, number, seed)
+    others = dict(results.controls)
+    if task.kind.kind != "text":
+        others |= _baselines(module, number, slow, seed, console)
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = predictions(table, results.rows, results.labels, results.found, model)
+    write_parquet(frame, folder / "predictions.parquet")
+    title = f"{task.dataset}: {task.property}, test split ({len(results.rows)} pairs)"
+    about: dict[str, Any] = {"title": title, "computed": task.computed, "unit": task.unit, "model_name": ROW}
+    page = write_report(
+        folder,
+        metrics=results.metrics,
+        baselines=others,
+        plots=_pictures(folder, module, number, results, logs),
+        examples=examples(table, results.rows, results.labels, results.found, model),
+        notes=results.notes,
+        **about,
+    )
+    print_metrics(console, results.metrics, others, **about)
+    for note in results.notes:
+        console.print(f"- {note}", markup=False)
+    return Evaluation(results.metrics, others, results.notes, page)
+
+
+def _baselines(
+    module: PairModule, number: int, slow: bool, seed: int, console: Console
+) -> dict[str, dict[str, Metric]]:
+    """Test metrics of the naive baselines of a task, fitted on the rows that the model was trained on."""
+    table, task = module.data.table, module.moltc.tasks[number]
+    assert table is not None
+    own = np.flatnonzero((table.task == number) & np.isin(table.split, ("train", "valid", "test")))
+    split = table.split[own].copy()
+    unused = np.setdiff1d(table.rows("train", number), module.data.rows("train", number))
+    split[np.isin(own, unused)] = "none"
+    kind = task.kind.kind
+    found = naive_baselines(
+        kind,
+        PairArrays(table.mol_a[own], table.mol_b[own], task.printed(table.label[own]), split),
         table.molecules.graphs.batch(np.arange(len(table.molecules))).fingerprint,
-        include=baseline_names(task.kind.kind, slow=fingerprint_baselines),
+        include=baseline_names(kind, slow=slow),
         seed=seed,
         announce=lambda name: console.print(f"[dim]baseline: {name}[/dim]"),
     )
-    others = extra | {b.title: b.metrics["test"] for b in baselines.values()}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_parquet(predictions(table, rows, labels, found, model), folder / "predictions.parquet")
-    title = f"{task.dataset}: {task.property}, test split ({len(rows)} pairs)"
-    page = write_report(
-        folder,
-        title=title,
-        metrics=metrics,
-        baselines=others,
-        plots=_pictures(folder, module, labels, found, raw, logs),
-        examples=examples(table, rows, labels, found, model),
-        notes=notes,
-        computed=task.computed,
-        unit=task.unit,
-        model_name=ROW,
-    )
-    print_metrics(
-        console, metrics, others, title=title, unit=task.unit, model_name=ROW, computed=task.computed
-    )
-    for note in notes:
-        console.print(f"- {note}", markup=False)
-    return Evaluation(metrics, others, notes, page)
-
-
-Rows = dict[str, dict[str, Metric]]
-
-
-def _number_rows(
-    module: PairModule, labels: np.ndarray, found: Answers, seed: int
-) -> tuple[dict[str, Metric], Rows, list[str]]:
-    task = module.moltc.task
-    span = (task.low, task.high)
-    valid = np.array([task.kind.parse(text, span).valid for text in found.text])
-    named = None if np.isnan(found.interval).all() else found.interval
-    metrics = regression_metrics(
-        labels, found.value, valid=valid, intervals=named, train_mean=task.mean, seed=seed
-    )
-    metrics.pop("self_consistency", None)  # the automaton leaves no other choice
-    extra = {"MolTC, most probable answer": regression_metrics(labels, found.best, seed=seed)}
-    if module.free_texts:
-        parsed = [task.kind.parse(text, span) for _, text in module.free_texts]
-        truth = module.labels(np.array([row for row, _ in module.free_texts]))
-        bounds = np.array([p.interval or (np.nan, np.nan) for p in parsed])
-        extra[f"MolTC, written freely ({len(parsed)} pairs)"] = regression_metrics(
-            truth,
-            np.array([0.0 if p.value is None else p.value for p in parsed]),
-            valid=np.array([p.valid for p in parsed]),
-            intervals=None if named is None else bounds,
-            train_mean=task.mean,
-            seed=seed,
-        )
-    if not np.isnan(found.head).any():
-        extra["auxiliary head (control)"] = regression_metrics(labels, found.head, seed=seed)
-    half = SplitConformal.from_dict(module.moltc.calibration["conformal"]).half_width(LEVEL)
-    if np.isinf(half):
-        return metrics, extra, []
-    covered = np.mean(np.abs(labels - found.value) <= half)
-    return metrics, extra, [f"The {LEVEL:.0%} intervals hold {covered:.1%} of the test labels."]
-
-
-def _binary_rows(
-    module: PairModule, labels: np.ndarray, found: Answers, raw: Answers, seed: int
-) -> tuple[dict[str, Metric], Rows, list[str]]:
-    kind = module.moltc.task.kind
-    valid = np.array([kind.parse(text).valid for text in found.text])
-    metrics = binary_metrics(labels, found.log_odds, valid=valid, seed=seed)
-    if not np.isnan(found.log_odds_orders).any():
-        metrics["order_disagreement"] = order_disagreement(*found.log_odds_orders.T, seed=seed)
-    extra = {"MolTC, uncalibrated": binary_metrics(labels, raw.log_odds, seed=seed)}
-    if not np.isnan(found.head).any():
-        extra["auxiliary head (control)"] = binary_metrics(labels, found.head, seed=seed)
-    notes = []
-    if module.free_texts:
-        parsed = [kind.parse(text) for _, text in module.free_texts]
-        truth = module.labels(np.array([row for row, _ in module.free_texts]))
-        right = np.mean([p.value == y for p, y in zip(parsed, truth, strict=True)])
-        invalid = np.mean([not p.valid for p in parsed])
-        notes.append(
-            f"Written freely (greedy, one order, {len(parsed)} test pairs): accuracy {right:.3f}, "
-            f"{invalid:.1%} invalid answers (counted as wrong)."
-        )
-    return metrics, extra, notes
+    return {b.title: b.metrics["test"] for b in found.values()}
 
 
 def predictions(
-    table: Any, rows: np.ndarray, labels: np.ndarray, found: Answers, model: MolTC
+    table: PairTable, rows: np.ndarray, labels: np.ndarray, found: Answers, model: MolTC
 ) -> pl.DataFrame:
-    """One row per answered pair: molecules, truth, answer, its parts."""
+    """One row per answered pair of one task: molecules, truth, answer, its parts."""
     smiles = table.molecules.smiles
+    number = int(table.task[rows[0]])
+    task = model.tasks[number]
+    single = table.mol_b[rows] < 0
     columns: dict[str, Any] = {
         "pair_id": table.pair_id[rows].astype(str),
         "smiles_a": smiles[table.mol_a[rows]].astype(str),
-        "smiles_b": smiles[table.mol_b[rows]].astype(str),
-        "truth": labels,
+        "smiles_b": np.where(single, "", smiles[table.mol_b[rows]].astype(str)),
         "text": found.text,
         "reasoning": found.reasoning,
     }
-    if model.task.is_number:
+    if table.query is not None:
+        columns["query"] = [str(q or "") for q in table.query[rows]]
+    kind = task.kind.kind
+    if kind != "text":
+        columns["truth"] = labels
+    if kind == "number":
         columns |= {
             "value": found.value,
             "best": found.best,
             "low": found.interval[:, 0],
             "high": found.interval[:, 1],
+            "spread": found.spread,
+            "coverage": found.coverage,
         }
-        columns |= {"spread": found.spread, "coverage": found.coverage}
-    else:
+    elif kind == "class":
+        columns |= {"class": found.best.astype(np.int32), "probability": found.value}
+    elif kind == "binary":
         columns |= {"log_odds": found.log_odds, "probability": found.value}
-    if not np.isnan(found.head).any():
+    if kind != "text" and not np.isnan(found.head).any():
         columns["head"] = found.head
     return pl.DataFrame(columns)
 
 
 def examples(
-    table: Any, rows: np.ndarray, labels: np.ndarray, found: Answers, model: MolTC, count: int = 8
+    table: PairTable, rows: np.ndarray, labels: np.ndarray, found: Answers, model: MolTC, count: int = 8
 ) -> list[dict[str, Any]]:
-    """A few answered pairs spread over the split, ready to print."""
+    """A few answered pairs of one task spread over the split, ready to print."""
     picked = np.unique(np.linspace(0, len(rows) - 1, count).astype(int))
-    a, b = model.task.kind.role_titles
+    task = model.tasks[int(table.task[rows[0]])]
     shown = []
     for i in picked.tolist():
         row = rows[i]
+        molecules = (table.mol_a[row], table.mol_b[row])
         entry = {
-            a: str(table.molecules.smiles[table.mol_a[row]]),
-            b: str(table.molecules.smiles[table.mol_b[row]]),
-            "answer": found.text[i],
+            title: str(table.molecules.smiles[m])
+            for title, m in zip(task.kind.role_titles, molecules, strict=False)
         }
+        if table.query is not None and table.query[row]:
+            entry["asked"] = str(table.query[row])
+        entry["answer"] = found.text[i]
         if found.reasoning[i]:
             entry["reasoning"] = found.reasoning[i]
-        if model.task.is_number:
-            entry["truth"] = f"{labels[i]:+.2f} {model.task.unit}"
-        else:
+        if task.is_number:
+            entry["truth"] = f"{labels[i]:+.2f} {task.unit}"
+        elif task.kind.kind == "class":
+            truth = task.answers(labels[i : i + 1], model.config.cot)[0]
+            entry |= {"probability": f"{found.value[i]:.2f}", "truth": truth}
+        elif task.kind.kind == "binary":
             entry |= {"p(yes)": f"{found.value[i]:.2f}", "truth": "yes" if labels[i] else "no"}
         shown.append(entry)
     return shown
 
 
 def _pictures(
-    folder: Path,
-    module: PairModule,
-    labels: np.ndarray,
-    found: Answers,
-    raw: Answers,
-    logs: Sequence[Path],
+    folder: Path, module: PairModule, number: int, results: TaskResults, logs: Sequence[Path]
 ) -> dict[str, Path]:
-    task = module.moltc.task
+    task = module.moltc.tasks[number]
+    labels, found = results.labels, results.found
     marks: dict[str, Any] = {"title": f"{task.dataset}: {task.property}", "computed": task.computed}
     pictures: dict[str, Path] = {}
     if task.is_number:
@@ -255,14 +203,24 @@ def _pictures(
             folder / "parity.png", labels, found.value, intervals=intervals, **words
         )
         pictures["errors"] = plots.residual_histogram(folder / "residuals.png", labels, found.value, **words)
-    else:
+    elif task.kind.kind == "class":
+        numbers, answered = labels.astype(int), found.best.astype(int)
+        names = [one.text for one in task.classes]
+        pictures["classes"] = plots.class_bars(folder / "classes.png", numbers, answered, **marks)
+        pictures["confusions"] = plots.confusion_plot(
+            folder / "confusions.png", numbers, answered, names=names, **marks
+        )
+    elif task.kind.kind == "binary":
         if len(np.unique(labels)) == 2:
             scores = {"MolTC": found.log_odds}
             pictures["ROC"] = plots.roc_plot(folder / "roc.png", labels, scores, **marks)
         pictures["calibration"] = plots.reliability_plot(
-            folder / "calibration.png", labels, {"as scored": raw.value, "calibrated": found.value}, **marks
+            folder / "calibration.png",
+            labels,
+            {"as scored": results.raw.value, "calibrated": found.value},
+            **marks,
         )
-    for number, log in enumerate(logs, start=1):
-        name = "loss" if len(logs) == 1 else f"loss, part {number}"
-        pictures[name] = plots.loss_curves(folder / f"loss{number}.png", log, **marks)
+    for part, log in enumerate(logs, start=1):
+        name = "loss" if len(logs) == 1 else f"loss, part {part}"
+        pictures[name] = plots.loss_curves(folder / f"loss{part}.png", log, **marks)
     return pictures

@@ -1,163 +1,30 @@
-"""Task families: what is asked about a pair of molecules, which answers there are, and how an answer is read.
+"""Task families: what is asked about molecules, which answers there are, and how an answer is read.
 
-A family fixes the roles of the two molecules, the question, the wording of the answers, and the parser that
-is their inverse. Prompts and reasoning steps are put together in :mod:`moltc.chain_of_thought`.
+Here are the families answered by numbers and by yes or no, and the table of all families; those answered by
+one of several sentences are in :mod:`moltc.typed`, those answered in free text in :mod:`moltc.free_text`.
 """
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from moltc.chain_of_thought import ChainOfThought, broad_step, interval_step
+from moltc.chain_of_thought import ChainOfThought, interval_step
+from moltc.family import AnswerSpace as AnswerSpace
+from moltc.family import Family as Family
+from moltc.family import ParsedAnswer as ParsedAnswer
+from moltc.free_text import CAPTION, DESCRIPTION
+from moltc.free_text import TextFamily as TextFamily
 from moltc.numbers import NUMBER, NumberFormat, find_numbers, normalise_numbers, read_number
+from moltc.typed import TYPED_DDI
+from moltc.typed import ClassFamily as ClassFamily
 
 RANGE_FACTOR = 5.0
-
-
-@dataclass(frozen=True, eq=False)
-class AnswerSpace:
-    """Every admissible answer of a task.
-
-    Attributes
-    ----------
-    texts : n answers.
-    values : float64 [n], what each answer says.
-    bins : float64 [n, 2], the interval each answer names, or None where answers name none.
-    openings : the fixed texts that answers are made of, for a tokenizer that knows them.
-    """
-
-    texts: list[str]
-    values: NDArray[np.float64]
-    bins: NDArray[np.float64] | None
-    openings: list[str]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
-@dataclass(frozen=True)
-class ParsedAnswer:
-    """What a written answer says.
-
-    Attributes
-    ----------
-    value : the number, or 1.0 for yes and 0.0 for no; None if the answer is invalid.
-    interval : the interval (L, U) that the answer names, if any.
-    valid : whether a value was read.
-    flags : remarks: ``no_cue`` (the value stands outside the usual wording), ``outside_interval`` (the value
-        contradicts its own interval), ``empty_interval`` (L >= U, interval ignored); reasons for an invalid
-        answer: ``no_value``, ``ambiguous`` (several numbers and no cue), ``out_of_range``, ``no_decision``.
-    """
-
-    value: float | None
-    interval: tuple[float, float] | None = None
-    valid: bool = True
-    flags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Family(ABC):
-    """A kind of question about a pair of molecules.
-
-    Parameters
-    ----------
-    name : the family's name in data and configs.
-    roles : what the two molecules are, in the fixed order of the prompt; towers are shared by role.
-    role_titles : how the prompt calls them.
-    symmetric : whether swapping the molecules leaves the label unchanged.
-    questions : property -> question; ``{query}`` stands for what a row asks.
-    """
-
-    name: str
-    roles: tuple[str, str]
-    role_titles: tuple[str, str]
-    symmetric: bool
-    questions: Mapping[str, str]
-
-    kind: ClassVar[Literal["number", "binary"]]
-    _answer_start: ClassVar[str]
-
-    def property_name(self, property: str | None = None) -> str:
-        """Check a property; None or an empty text means the only one.
-
-        Raises
-        ------
-        ValueError : if the family has no such property, or several and none is named.
-        """
-        if not property and len(self.questions) == 1:
-            return next(iter(self.questions))
-        if property is None or property not in self.questions:
-            raise ValueError(
-                f"family {self.name} has no property {property!r}; choose from {', '.join(self.questions)}"
-            )
-        return property
-
-    def question_template(self, property: str | None = None) -> str:
-        """The question with ``{query}`` left open."""
-        return self.questions[self.property_name(property)]
-
-    def question(self, property: str | None = None, query: str | None = None) -> str:
-        """The question about a pair.
-
-        Raises
-        ------
-        ValueError : if the question needs a query and has none, or has no place for the one given.
-        """
-        template = self.question_template(property)
-        if "{query}" not in template:
-            if query:
-                raise ValueError(
-                    f"the question of family {self.name} has no place for the query {query!r}; leave it out"
-                )
-            return template
-        if not query:
-            raise ValueError(
-                f"family {self.name} asks a question per row: {template!r}; give the row's query"
-            )
-        return template.replace("{query}", query)
-
-    def reasoning(self, text_a: str, text_b: str) -> str:
-        """The broad step about both molecules, one line each."""
-        return broad_step(self.role_titles, text_a, text_b)
-
-    def answer(self, label: float, cot: ChainOfThought, *, property: str | None = None) -> str:
-        """The answer text of one label, without the broad step."""
-        return self.answers([label], cot, property=property)[0]
-
-    @abstractmethod
-    def answers(self, labels: ArrayLike, cot: ChainOfThought, *, property: str | None = None) -> list[str]:
-        """The answer texts of ``labels`` [n]; a label that is no label of the family is a ValueError."""
-
-    @abstractmethod
-    def answer_space(
-        self,
-        cot: ChainOfThought,
-        *,
-        property: str | None = None,
-        label_range: tuple[float, float] | None = None,
-    ) -> AnswerSpace:
-        """Every admissible answer.
-
-        ``label_range`` bounds the numbers and must be given for them; a yes/no family always has two answers.
-        """
-
-    @abstractmethod
-    def parse(self, text: str, train_range: tuple[float, float] | None = None) -> ParsedAnswer:
-        """Read a written answer, with or without the broad step before it."""
-
-    def _statement(self, text: str) -> str:
-        """The text without the lines of the broad step, whose numbers and words are not the answer."""
-        titles = "|".join(map(re.escape, self.role_titles))
-        return re.sub(rf"^[ \t]*(?:{titles})\s*:.*?(?=$|{self._answer_start})", "", text, flags=re.MULTILINE)
-
 
 _INTERVAL = re.compile(rf"\bbetween\s+({NUMBER})\s+and\s+({NUMBER})", re.IGNORECASE)
 _VALUE_CUE = re.compile(r"\bso it is\b|\bvalue is\b|\banswer\s*:", re.IGNORECASE)
@@ -358,11 +225,18 @@ SIDE_EFFECT = BinaryFamily(
     questions={"side effect": "Does taking both drugs together cause {query}?"},
 )
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (SOLVATION, CHROMOPHORE, DDI, SIDE_EFFECT)}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (SOLVATION, CHROMOPHORE, DDI, TYPED_DDI, SIDE_EFFECT, CAPTION, DESCRIPTION)
+}
 
 
 def get_family(name: str) -> Family:
-    """The family of that name; an unknown name is a ValueError that lists the choices."""
+    """The family of that name; an unknown name is a ValueError that lists the choices.
+
+    Of a class family this is the question alone: its classes come from a data set, see
+    :meth:`moltc.typed.ClassFamily.with_classes`.
+    """
     if name not in FAMILIES:
         raise ValueError(f"there is no family {name!r}; choose from {', '.join(FAMILIES)}")
     return FAMILIES[name]

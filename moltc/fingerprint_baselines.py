@@ -1,15 +1,16 @@
 """Baselines that learn from Morgan fingerprints: histogram gradient boosting and a multilayer perceptron.
 
 Fingerprints with a simple learner are hard to beat on many molecular pairs, so a graph-plus-language model is
-compared with them. Numbers are predicted from both molecules' bits side by side; yes-or-no answers from the
-sum and the absolute difference, which do not depend on the order.
+compared with them. Numbers and classes are predicted from both molecules' bits side by side; yes-or-no
+answers from the sum and the absolute difference, which do not depend on the order.
 
-Shapes: n pairs, M distinct molecules, B pairs of a batch.
+Shapes: n pairs, M distinct molecules, B pairs of a batch, C classes, O outputs of the perceptron.
 """
 
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from moltc.baselines import SCORED_SPLITS, FamilyKind, Floats, PairArrays
+from moltc.baselines import SCORED_SPLITS, PairArrays
+from moltc.bootstrap import Floats
+from moltc.family import FamilyKind
 from moltc.metrics import binary_metrics
 
 _PREDICT_BATCH = 2048
@@ -30,7 +33,7 @@ def pair_features(
     kind: FamilyKind, bits_a: NDArray[np.uint8], bits_b: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
     """Unpacked bits [B, 2048] of either molecule -> features [B, 4096]."""
-    if kind == "number":
+    if kind != "binary":
         return np.concatenate([bits_a, bits_b], axis=1)
     return np.concatenate([bits_a + bits_b, bits_a ^ bits_b], axis=1)  # on bits, |a - b| is exclusive or
 
@@ -60,12 +63,12 @@ class _Table:
         return 2 * self.bits.shape[1]
 
     def fill(self, predict: Callable[[NDArray[np.uint8]], Floats]) -> Floats:
-        """Predictions [n] on the scored splits, batch by batch; NaN elsewhere."""
-        prediction = np.full(len(self.pairs.label), np.nan)
+        """Predictions [n] or [n, C] on the scored splits, batch by batch; NaN elsewhere."""
         wanted = np.flatnonzero(np.isin(self.pairs.split, SCORED_SPLITS))
-        for start in range(0, len(wanted), _PREDICT_BATCH):
-            rows = wanted[start : start + _PREDICT_BATCH]
-            prediction[rows] = predict(self(rows))
+        starts = range(0, len(wanted), _PREDICT_BATCH)
+        found = np.concatenate([predict(self(wanted[s : s + _PREDICT_BATCH])) for s in starts])
+        prediction = np.full((len(self.pairs.label), *found.shape[1:]), np.nan)
+        prediction[wanted] = found
         return prediction
 
 
@@ -91,7 +94,15 @@ def boosted_trees(
 
     Returns:
         [n] predictions, NaN outside valid and test. Dense features take 32 kB a training or valid pair.
+
+    Raises:
+        ValueError: classes, for which every round would grow one tree each; no valid rows; fingerprints that
+            do not fit.
     """
+    if kind not in ("number", "binary"):
+        raise ValueError(
+            f"boosted trees answer a number or yes and no, not kind {kind!r}: take the perceptron"
+        )
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     table = _Table(kind, pairs, fingerprints)
@@ -118,19 +129,22 @@ class PerceptronSettings:
     batch_size: int
 
     @classmethod
-    def for_size(cls, train_pairs: int) -> PerceptronSettings:
-        """Fewer passes over more pairs: 40 below 2,000, 30 below 10,000, then 12, and 10 from 100,000."""
+    def for_size(cls, train_pairs: int, kind: FamilyKind = "number") -> PerceptronSettings:
+        """Fewer passes over more pairs: 40 below 2,000, 30 below 10,000, then 12, and 10 from 100,000.
+
+        Classes take 10 in batches of 1,024 from 10,000 pairs.
+        """
         if train_pairs < 2_000:
             return cls(epochs=40, batch_size=64)
         if train_pairs < 10_000:
             return cls(epochs=30, batch_size=256)
-        if train_pairs < 100_000:
+        if train_pairs < 100_000 and kind != "class":
             return cls(epochs=12, batch_size=256)
         return cls(epochs=10, batch_size=1024)
 
 
-def build_perceptron(width: int) -> nn.Sequential:
-    """width - 512 - 256 - 1 with ReLU, dropout 0.2 and batch norm on the wide layer."""
+def build_perceptron(width: int, outputs: int = 1) -> nn.Sequential:
+    """width - 512 - 256 - outputs with ReLU, dropout 0.2 and batch norm on the wide layer."""
     return nn.Sequential(
         nn.Linear(width, 512),
         nn.BatchNorm1d(512),
@@ -139,8 +153,87 @@ def build_perceptron(width: int) -> nn.Sequential:
         nn.Linear(512, 256),
         nn.ReLU(),
         nn.Dropout(0.2),
-        nn.Linear(256, 1),
+        nn.Linear(256, outputs),
     )
+
+
+class _Objective(ABC):
+    """What the outputs [B, O] of a perceptron are trained for."""
+
+    outputs = 1
+
+    def __init__(self, pairs: PairArrays) -> None:
+        self.label = pairs.label
+
+    @abstractmethod
+    def loss(self, output: Tensor, rows: NDArray[np.integer]) -> Tensor:
+        """Mean loss of the pairs ``rows`` [B]."""
+
+    @abstractmethod
+    def prediction(self, output: Tensor) -> Floats:
+        """What the outputs say: [B], of classes [B, C]."""
+
+    @abstractmethod
+    def gain(self, output: Tensor, rows: NDArray[np.integer]) -> float:
+        """How good the outputs are on valid pairs ``rows``; higher is better."""
+
+
+class _Numbers(_Objective):
+    """Squared error of labels standardised on train."""
+
+    def __init__(self, pairs: PairArrays) -> None:
+        super().__init__(pairs)
+        train = pairs.label[pairs.rows("train")]
+        self.mean, self.scale = float(train.mean()), float(train.std()) or 1.0
+        self.targets = torch.from_numpy((pairs.label - self.mean) / self.scale).float()  # [n]
+
+    def loss(self, output: Tensor, rows: NDArray[np.integer]) -> Tensor:
+        return nn.functional.mse_loss(output.squeeze(1), self.targets[rows])
+
+    def prediction(self, output: Tensor) -> Floats:
+        return output.squeeze(1).double().numpy() * self.scale + self.mean
+
+    def gain(self, output: Tensor, rows: NDArray[np.integer]) -> float:
+        return -float(self.loss(output, rows))
+
+
+class _Decisions(_Objective):
+    """Logistic loss; the output is the log-odds of yes, and AUC-ROC the gain."""
+
+    def loss(self, output: Tensor, rows: NDArray[np.integer]) -> Tensor:
+        targets = torch.from_numpy(self.label[rows]).float()
+        return nn.functional.binary_cross_entropy_with_logits(output.squeeze(1), targets)
+
+    def prediction(self, output: Tensor) -> Floats:
+        return output.squeeze(1).double().numpy()
+
+    def gain(self, output: Tensor, rows: NDArray[np.integer]) -> float:
+        return binary_metrics(self.label[rows], output.squeeze(1), resamples=0)["auc_roc"].value
+
+
+class _Classes(_Objective):
+    """Cross-entropy; the outputs are the log-probabilities of the classes, and accuracy the gain."""
+
+    def __init__(self, pairs: PairArrays) -> None:
+        super().__init__(pairs)
+        self.outputs = pairs.num_classes
+        self.targets = torch.from_numpy(pairs.label).long()  # [n]
+
+    def loss(self, output: Tensor, rows: NDArray[np.integer]) -> Tensor:
+        return nn.functional.cross_entropy(output, self.targets[rows])
+
+    def prediction(self, output: Tensor) -> Floats:
+        return output.double().log_softmax(dim=1).numpy()
+
+    def gain(self, output: Tensor, rows: NDArray[np.integer]) -> float:
+        return float((output.argmax(dim=1) == self.targets[rows]).double().mean())
+
+
+_OBJECTIVES: dict[FamilyKind, type[_Objective]] = {
+    "number": _Numbers,
+    "binary": _Decisions,
+    "class": _Classes,
+}
 
 
 def perceptron(
@@ -156,7 +249,8 @@ def perceptron(
     predicts.
 
     Args:
-        kind: "number" (mean squared error on standardised labels) or "binary" (logistic loss, log-odds out).
+        kind: "number" (mean squared error on standardised labels), "binary" (logistic loss, log-odds out) or
+            "class" (cross-entropy, log-probabilities out).
         pairs: n pairs with train and valid rows.
         fingerprints: [M, 256] packed bits.
         seed: of initialisation, batches and dropout; the global random state is left as it was.
@@ -164,7 +258,7 @@ def perceptron(
         settings: epochs and batch size, by the number of training pairs when omitted.
 
     Returns:
-        [n] predictions, NaN outside valid and test.
+        [n] predictions, of classes [n, C]; NaN outside valid and test.
     """
     table = _Table(kind, pairs, fingerprints)
     train, valid = pairs.rows("train"), _valid_rows(pairs, "morgan_mlp")
@@ -172,19 +266,15 @@ def perceptron(
         raise ValueError(
             "baseline 'morgan_mlp' needs at least two training pairs for its batch norm, got one"
         )
-    settings = settings or PerceptronSettings.for_size(len(train))
-    mean, scale = 0.0, 1.0
-    if kind == "number":
-        mean, scale = float(pairs.label[train].mean()), float(pairs.label[train].std()) or 1.0
-    targets = torch.from_numpy((pairs.label - mean) / scale).float()  # [n]
-    loss_of = nn.functional.mse_loss if kind == "number" else nn.functional.binary_cross_entropy_with_logits
+    settings = settings or PerceptronSettings.for_size(len(train), kind)
+    objective = _OBJECTIVES[kind](pairs)
 
     def features(rows: NDArray[np.integer]) -> Tensor:
         return torch.from_numpy(table(rows)).float()
 
     with _torch_threads(threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_perceptron(table.width)
+        model = build_perceptron(table.width, objective.outputs)
         optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
         batches = [len(part) for part in _batches(np.arange(len(train)), settings.batch_size)]
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -194,22 +284,19 @@ def perceptron(
         @torch.no_grad()
         def predict(bits: NDArray[np.uint8]) -> Floats:
             model.eval()
-            output = model(torch.from_numpy(bits).float()).squeeze(1)  # [B]
-            return output.double().numpy() * scale + mean
+            return objective.prediction(model(torch.from_numpy(bits).float()))
 
         @torch.no_grad()
         def valid_gain() -> float:
             model.eval()
-            output = torch.cat([model(features(rows)).squeeze(1) for rows in _batches(valid, _PREDICT_BATCH)])
-            if kind == "number":
-                return -float(loss_of(output, targets[valid]))
-            return binary_metrics(pairs.label[valid], output, resamples=0)["auc_roc"].value
+            output = torch.cat([model(features(rows)) for rows in _batches(valid, _PREDICT_BATCH)])
+            return objective.gain(output, valid)
 
         best_gain, best_state = -float("inf"), copy.deepcopy(model.state_dict())
         for _ in range(settings.epochs):
             model.train()
             for rows in _batches(train[torch.randperm(len(train)).numpy()], settings.batch_size):
-                loss = loss_of(model(features(rows)).squeeze(1), targets[rows])
+                loss = objective.loss(model(features(rows)), rows)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -2,8 +2,8 @@
 run.
 
 A run lives in one folder, ``trainer.default_root_dir``: logs/version_N/ (config.yaml, metrics.csv; a number
-for each start), checkpoints/, test/ (metrics, plots, report.html) and export/ (the model for
-:class:`moltc.PairPredictor`).
+for each start), checkpoints/, test/ (metrics, plots, report.html, pairs.html), export/ (the model for
+:class:`moltc.PairPredictor`) and, where it is tracked, wandb/.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
-import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.cli import LightningCLI
+import polars as pl
+import yaml
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
@@ -26,14 +29,36 @@ from rich.console import Console
 from data_prep.errors import DataError
 from data_prep.tables import write_parquet
 from moltc.backbone.checkpoint import CheckpointError
+from moltc.cli import LIGHTNING
 from moltc.data import PairDataModule
+from moltc.drawings import chosen_pairs, describe, write_pairs_page
 from moltc.evaluate import Evaluation, evaluate, predictions
-from moltc.families import get_family
+from moltc.lineage import Lineage
 from moltc.module import PairModule
 from moltc.ranks import gathered
+from moltc.selection import BestCheckpoint, StopEarly
+from moltc.tracking import RunTracker, WandbConfig, data_summary
 from moltc.training import AtomicCheckpointIO, LastCheckpoint
 
 USER_ERRORS = (CheckpointError, DataError, ValueError, OSError, MisconfigurationException)
+
+
+class TrackedConfig(SaveConfigCallback):
+    """Saves the resolved configuration with the run; a tracker gets it too, and the report of the data."""
+
+    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        tracker = next((logger for logger in trainer.loggers if isinstance(logger, RunTracker)), None)
+        if tracker is None or stage == "predict":
+            return
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        reports = [Path(folder) / "report.json" for folder in _listed(self.config.data.folder)]
+        found = [data_summary(report) for report in reports if report.is_file()]
+        tracker.log_hyperparams(config | {"data_reports": found})
+        for report in reports:
+            if report.is_file():
+                tracker.log_artifact(report, name=f"data-report-{report.parent.name}", kind="data-report")
+            else:
+                print(f"W&B: {report.parent} has no report.json to keep")
 
 
 class PairCLI(LightningCLI):
@@ -54,6 +79,25 @@ class PairCLI(LightningCLI):
             default=200,
             help="steps between resume checkpoints within an epoch; 0: at epoch ends only",
         )
+        parser.add_argument(
+            "--early_stopping",
+            type=int,
+            default=0,
+            help="stop after so many validations without a better score; 0: never",
+        )
+        parser.add_argument(
+            "--drawn_pairs",
+            type=int,
+            default=200,
+            help="test pairs shown with drawn molecules (test/pairs.html, W&B table); 0: none",
+        )
+        parser.add_argument(
+            "--tracking",
+            type=Literal["none", "wandb"],
+            default="none",
+            help="wandb: keep the run on Weights & Biases too, offline where no API key is found",
+        )
+        parser.add_class_arguments(WandbConfig, "wandb")
 
     def _parse_ckpt_path(self) -> None:
         """Checkpoints hold no options here; they are read, and checked, when they are loaded."""
@@ -69,25 +113,62 @@ class PairCLI(LightningCLI):
         limit = config.limit_test_batches
         if isinstance(limit, int) or limit not in (None, 1.0):  # the integer 1 means one batch
             raise ValueError("limit_test_batches would leave pairs out of the results: leave it out")
+        if self._get(self.config_init, "drawn_pairs") < 0:
+            raise ValueError("drawn_pairs must be 0 or a number of pairs")
+        self.lineage = Lineage(root, self._get(self.config_init, "ckpt_path"))
+        self.tracker = self._tracker(root)
         plugins = config.plugins or []
         bar = [RichProgressBar()] if config.enable_progress_bar is not False else []
         ours = {
             "default_root_dir": str(root),
-            "logger": CSVLogger(root, name="logs") if config.logger is None else config.logger,
+            "logger": self._loggers(root, config.logger),
             "plugins": [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()],
-            "callbacks": [*(config.callbacks or []), *self._checkpoints(root / "checkpoints"), *bar],
+            "callbacks": [*(config.callbacks or []), *self._callbacks(root, config.limit_val_batches), *bar],
             "use_distributed_sampler": False,  # the data module shares batches out itself
         }
         return super().instantiate_trainer(**(ours | kwargs))
 
-    def _checkpoints(self, folder: Path) -> list[Any]:
-        every = self._get(self.config_init, "checkpoint_every")
-        return [BestCheckpoint(folder), LastCheckpoint(folder / "last.ckpt", every)]
+    def _tracker(self, root: Path) -> RunTracker | None:
+        """The W&B run of this start, if it is tracked: its checkpoint's, or a new one."""
+        config: WandbConfig = self._get(self.config_init, "wandb")
+        if self._get(self.config_init, "tracking") == "none":
+            if config != WandbConfig():
+                raise ValueError("the wandb options need --tracking wandb; add it, or leave them out")
+            return None
+        tracker = RunTracker(config, root, self.lineage.run_id)
+        if tracker.mode == "disabled":
+            return None
+        self.lineage.run_id = tracker.run_id
+        return tracker
+
+    def _loggers(self, root: Path, given: Any) -> Any:
+        """The configured loggers, metrics.csv if none, and the tracker beside them."""
+        if given is None or (self.tracker and given is True):
+            given = CSVLogger(root, name="logs")
+        if self.tracker is None:
+            return given
+        return [*([] if given is False else _listed(given)), self.tracker]
+
+    def _callbacks(self, root: Path, validated: int | float | None) -> list[Any]:
+        """What keeps and ends a run; the resume checkpoint is written last, when all others have seen all."""
+        patience = self._get(self.config_init, "early_stopping")
+        if patience and validated == 0:
+            raise ValueError("early_stopping needs validations: leave limit_val_batches out")
+        self.stopping = StopEarly(patience) if patience else None
+        every, folder = self._get(self.config_init, "checkpoint_every"), root / "checkpoints"
+        last = LastCheckpoint(folder / "last.ckpt", every)
+        return [self.lineage, *filter(None, [self.stopping]), BestCheckpoint(folder), last]
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        with self.tracker or nullcontext():
+            super()._run_subcommand(subcommand)
 
     def after_fit(self) -> None:
         """Take the best validated weights (the last if none was validated), answer the test split, export."""
         if self.trainer.interrupted or getattr(self.trainer, "fast_dev_run", False):
             return
+        if self.stopping and self.stopping.told:
+            Console(highlight=False).print(self.stopping.told, markup=False)
         best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
         path: Path | None = Path(best.best_model_path)
         if path is None or path.resolve().parent != (self.root / "checkpoints").resolve():
@@ -98,7 +179,10 @@ class PairCLI(LightningCLI):
         if found is None:
             return
         export = self.root / "export"
-        self.model.export(export, found.plain())
+        plain = {name: results.plain() for name, results in found.items()}
+        self.model.export(export, plain if len(plain) > 1 else next(iter(plain.values())))
+        if self.tracker:
+            self.tracker.log_artifact(export, name=f"model-{self.tracker.root.name}", kind="model")
         say = Console(highlight=False)
         say.print(f"model:  {export}\nask it: moltc answer --model {export} SMILES SMILES", markup=False)
 
@@ -116,63 +200,61 @@ class PairCLI(LightningCLI):
             best = self.root / "checkpoints" / "best.ckpt"
             raise ValueError(f"without a checkpoint the weights are random: add --ckpt_path, e.g. {best}")
 
-    def after_test(self) -> Evaluation | None:
-        """Write the results of a test run; only the first process does."""
+    def after_test(self) -> dict[str, Evaluation] | None:
+        """Write the results of a test run, by task; only the first process does."""
         if not self.trainer.is_global_zero:
             return None
-        module = self.model
-        logs = [
-            log
-            for log in self.root.glob("logs/version_*/metrics.csv")
-            if "train/loss" in log.open().readline()
-        ]
+        folder = self.root / "test"
+        for plot in folder.rglob("*.png"):  # of an earlier test
+            plot.unlink()
         found = evaluate(
-            module,
-            self.root / "test",
+            self.model,
+            folder,
             fingerprint_baselines=self._get(self.config, "fingerprint_baselines"),
-            logs=sorted(logs, key=lambda p: int(p.parent.name.split("_")[1])),
-            seed=module.seed,
+            logs=self.lineage.training_logs(),
+            seed=self.model.seed,
         )
-        Console(highlight=False).print(f"report: {found.page}", markup=False)
+        for name, results in found.items():
+            Console(highlight=False).print(f"report: {results.page}", markup=False)
+            self._keep(results, name if len(found) > 1 else "")
         return found
+
+    def _keep(self, results: Evaluation, task: str) -> None:
+        """Draw test pairs of a task, and give its results to the tracker."""
+        folder, count = results.page.parent, self._get(self.config, "drawn_pairs")
+        if self.tracker:
+            plots = sorted(folder.glob("*.png"))
+            self.tracker.log_results(results.metrics, results.rows, plots, task)
+        if not count:
+            return
+        answered = pl.read_parquet(folder / "predictions.parquet")
+        pairs = chosen_pairs(answered, count, self.model.seed)
+        note = describe(pairs, answered.height)
+        if self.tracker:
+            self.tracker.log_pairs(pairs, note, task)
+        title = f"{task or self.root.resolve().name}: test pairs"
+        page = write_pairs_page(folder / "pairs.html", pairs, title=title, notes=[note])
+        Console(highlight=False).print(f"pairs:  {page}", markup=False)
 
     def predict(self, *args: Any, **kwargs: Any) -> None:
         """Answer the test split and write ``predictions.parquet``."""
-        batches = self.trainer.predict(*args, **kwargs)
-        rows, found = gathered([batch for batch in batches or [] if isinstance(batch, tuple)])
-        if not self.trainer.is_global_zero:
-            return
-        table = self.datamodule.table
-        model = self.model.moltc
-        frame = predictions(table, rows, self.model.labels(rows), found, model)
-        self.root.mkdir(parents=True, exist_ok=True)
-        file = self.root / "predictions.parquet"
-        write_parquet(frame, file)
-        say = Console(highlight=False)
-        say.print(f"{len(rows)} answers: {file}", markup=False)
-        if not model.task.is_number:
-            say.print("their probabilities are not calibrated; those of an exported model are (moltc answer)")
-
-
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps the best validated weights; the score's name and direction follow from the task.
-
-    While towers are trained alone no answer is validated, and nothing is kept.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, filename="best", save_top_k=1, enable_version_counter=False)
-
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        number = get_family(trainer.datamodule.table.family).kind == "number"
-        self.monitor, self.mode = ("val/rmse", "min") if number else ("val/auc", "max")
-        self.kth_value = self.kth_value if self.best_k_models else _worst(self.mode)
-        super().setup(trainer, pl_module, stage)
-
-    def check_monitor_top_k(self, trainer: Any, current: torch.Tensor | None = None) -> bool:
-        if current is None or not bool(torch.isfinite(current)):
-            return False
-        return super().check_monitor_top_k(trainer, current)
+        batches = self.trainer.predict(*args, **kwargs) or []
+        model, table = self.model.moltc, self.datamodule.table
+        by_task = batches if len(model.tasks) > 1 else [batches]
+        for task, parts in zip(model.tasks, by_task, strict=True):
+            rows, found = gathered([batch for batch in parts if isinstance(batch, tuple)])
+            if not self.trainer.is_global_zero:
+                continue
+            frame = predictions(table, rows, self.model.labels(rows), found, model)
+            self.root.mkdir(parents=True, exist_ok=True)
+            name = f"predictions-{task.name}.parquet" if len(model.tasks) > 1 else "predictions.parquet"
+            write_parquet(frame, self.root / name)
+            say = Console(highlight=False)
+            say.print(f"{len(rows)} answers: {self.root / name}", markup=False)
+            if task.kind.kind in ("binary", "class"):
+                say.print(
+                    "their probabilities are not calibrated; those of an exported model are (moltc answer)"
+                )
 
 
 def _seed(seed_everything: bool | int | None) -> int:
@@ -180,8 +262,8 @@ def _seed(seed_everything: bool | int | None) -> int:
     return 0 if seed_everything is None or isinstance(seed_everything, bool) else seed_everything
 
 
-def _worst(mode: str) -> torch.Tensor:
-    return torch.tensor(float("inf") if mode == "min" else -float("inf"))
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def run(command: str, arguments: Sequence[str] | None = None) -> int:
@@ -196,7 +278,9 @@ def run(command: str, arguments: Sequence[str] | None = None) -> int:
             PairModule,
             PairDataModule,
             args=None if arguments is None else list(arguments),
+            save_config_callback=TrackedConfig,
             save_config_kwargs={"overwrite": True},
+            parser_kwargs={name: {"exit_on_error": False} for name in LIGHTNING} | {"exit_on_error": False},
             seed_everything_default=0,
             trainer_defaults={
                 "log_every_n_steps": 1,
@@ -205,6 +289,10 @@ def run(command: str, arguments: Sequence[str] | None = None) -> int:
             },
             auto_configure_optimizers=False,
         )
+    except ArgumentError as error:  # an option; its own message may go over several lines
+        said = " ".join(str(error).split())
+        print(f"moltc {command}: {said}; see moltc {command} --help", file=sys.stderr)
+        return 2
     except USER_ERRORS as error:
         print(f"moltc {command}: {error}", file=sys.stderr)
         return 2

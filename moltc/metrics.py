@@ -41,8 +41,16 @@ METRICS: Mapping[str, MetricInfo] = {
     "auc_roc": MetricInfo("AUC-ROC", True),
     "average_precision": MetricInfo("average precision", True),
     "accuracy": MetricInfo("accuracy", True),
+    "macro_f1": MetricInfo("macro-F1", True),
+    "kappa": MetricInfo("Cohen's κ", True),
+    "top5_accuracy": MetricInfo("top-5 accuracy", True),
+    "nll": MetricInfo("NLL", False),
     "brier": MetricInfo("Brier score", False),
     "ece": MetricInfo("ECE", False),
+    "bleu2": MetricInfo("BLEU-2", True),
+    "bleu4": MetricInfo("BLEU-4", True),
+    "token_f1": MetricInfo("token F1", True),
+    "exact": MetricInfo("exact texts", True),
     "order_disagreement": MetricInfo("order disagreement", False),
     "invalid_rate": MetricInfo("invalid answers", False),
     "dropped": MetricInfo("dropped pairs", False),
@@ -201,7 +209,8 @@ def binary_metrics(
     columns = {"accuracy": ((score > threshold) == (y == 1)).astype(np.float64)}
     parts = [_ranking_statistic(y, score), mean_statistic(columns)]
     if probabilities:
-        parts.append(_probability_statistic(y, sigmoid(score)))
+        p = sigmoid(score)
+        parts += [mean_statistic({"brier": (y - p) ** 2}), ece_statistic(p, y)]
 
     bootstrap = Bootstrap(seed, resamples, level)
     return bootstrap.estimate(joint_statistic(parts), len(y)) | _invalid_metrics(
@@ -259,15 +268,17 @@ def _ranking_statistic(y: Floats, score: Floats) -> Statistic:
     return statistic
 
 
-def _probability_statistic(y: Floats, p: Floats) -> Statistic:
-    """Brier score, and ECE = sum over bins of |sum of (label - p)| / n (Guo et al., 2017, eq. 3)."""
+def ece_statistic(p: Floats, outcome: Floats) -> Statistic:
+    """ECE = sum over ten bins of p of |sum of (outcome - p)| / n (Guo et al., 2017, eq. 3).
+
+    ``p`` [n] is the probability that ``outcome`` [n] is 1 and not 0.
+    """
     bins = np.minimum((p * ECE_BINS).astype(np.int64), ECE_BINS - 1)
-    gaps = np.zeros((len(y), ECE_BINS))
-    gaps[np.arange(len(y)), bins] = y - p
+    gaps = np.zeros((len(p), ECE_BINS))
+    gaps[np.arange(len(p)), bins] = outcome - p
 
     def statistic(weights: Floats) -> dict[str, Floats]:
-        total = weights.sum(axis=1)
-        return {"brier": weights @ (y - p) ** 2 / total, "ece": np.abs(weights @ gaps).sum(axis=1) / total}
+        return {"ece": np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)}
 
     return statistic
 

@@ -3,8 +3,8 @@
     graphs -> towers -> soft tokens . prompt = SMILES + soft tokens + question . answer = language
     model(prompt)
 
-This file puts the parts together: what a prompt tree of a pair looks like, the training loss, and saving.
-How answers are decoded stands in :mod:`moltc.answering`.
+This file puts the parts together: the training loss, and saving. What a prompt looks like stands in
+:mod:`moltc.prompt_writer`, how answers are decoded in :mod:`moltc.answering`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -29,21 +29,21 @@ from moltc.backbone.checkpoint import (
     save_model,
 )
 from moltc.backbone.language_model import LanguageModel, LanguageModelConfig
-from moltc.backbone.packing import PackedTrees
-from moltc.backbone.prompt import PromptBuilder, PromptTree, Soft
 from moltc.backbone.soft_prompt_lm import Completions, SoftPromptLM
 from moltc.backbone.tokenizer import train_tokenizer
-from moltc.backbone.towers import TowerConfig, TowerSet, tower_key
+from moltc.backbone.towers import TowerConfig, TowerSet
 from moltc.backbone.trie import TokenTrie
 from moltc.card import model_card
-from moltc.chain_of_thought import ChainOfThought, PromptStyle, phrases, prompt_pieces
+from moltc.chain_of_thought import ChainOfThought, PromptStyle
 from moltc.families import AnswerSpace
-from moltc.pair_towers import PAIR, PairHeadConfig, PairInputs, PairOutput, PairTowers
+from moltc.pair_towers import HeadSpec, PairHeadConfig, PairOutput, PairTowers
+from moltc.prompt_writer import PromptWriter, fixed_phrases
 from moltc.task import Task
 
+if TYPE_CHECKING:
+    from moltc.collate import PairBatch
+
 KIND = "moltc-pairs"
-PAIR_TITLE = "\nPair: "
-PAIR_SLOT = 3
 FREE_WORDS = 4  # tokens that a freely written answer may take beyond the longest admissible one
 
 
@@ -86,114 +86,43 @@ class MolTCConfig:
         )
 
 
-@dataclass(frozen=True)
-class PairText:
-    """What the prompt of one pair is written from; a and b stand in the family's order."""
-
-    smiles_a: str
-    smiles_b: str
-    properties_a: str = ""
-    properties_b: str = ""
-    query: str | None = None
-
-    def swapped(self) -> PairText:
-        """The same pair in the other order."""
-        return PairText(self.smiles_b, self.smiles_a, self.properties_b, self.properties_a, self.query)
-
-
-class PromptWriter:
-    """Writes prompt trees of pairs; small enough to travel to data workers."""
-
-    def __init__(self, config: MolTCConfig, task: Task, tokenizer: Any) -> None:
-        self.config, self.task = config, task
-        queries = dict.fromkeys(self.keys, config.towers.num_queries) | {PAIR: config.head.pair_tokens}
-        self.builder = PromptBuilder(tokenizer, self.key, queries, placeholder=tokenizer.eos_token_id)
-
-    @property
-    def keys(self) -> tuple[str, str]:
-        """Tower keys of slots 1 and 2."""
-        role_a, role_b = self.task.kind.roles
-        return self.key(role_a, 1), self.key(role_b, 2)
-
-    def key(self, role: str, slot: int) -> str:
-        """Tower that encodes what stands in a slot."""
-        return PAIR if role == PAIR else tower_key(self.config.towers.sharing, role, slot, self.task.dataset)
-
-    def reasoning(self, text: PairText) -> str:
-        """The property step of a pair; empty when the chain of thought has none."""
-        if not self.config.cot.properties:
-            return ""
-        return self.task.kind.reasoning(text.properties_a, text.properties_b)
-
-    def pieces(self, text: PairText) -> list[str | Soft]:
-        """The prompt of a pair in pieces."""
-        given = prompt_pieces(
-            self.task.kind,
-            text.smiles_a,
-            text.smiles_b,
-            property=self.task.property,
-            query=text.query,
-            cot=self.config.cot,
-            reasoning=self.reasoning(text) if self.config.cot.teacher_force_properties else "",
-            style=self.config.prompt,
-        )
-        pieces = list(given)
-        if self.config.head.pair_tokens:
-            pieces[-1:-1] = [PAIR_TITLE, Soft(PAIR, PAIR_SLOT)]
-        return pieces
-
-    def tree(self, text: PairText, a: int, b: int, pair: int, answers: Sequence[str] = ()) -> PromptTree:
-        """The tree of one pair.
-
-        ``a`` and ``b`` are rows of the molecule table, ``pair`` the prompt's number in its batch; each
-        answer becomes a completion, after the property step where the model writes it.
-        """
-        tree = self.builder.build(self.pieces(text), {1: a, 2: b, PAIR_SLOT: pair})
-        if not answers:
-            return tree
-        if not self.config.cot.writes_properties:
-            return tree.with_completions([self.builder.completion(answer) for answer in answers])
-        step = self.builder.following(self.reasoning(text))
-        return tree.with_completions([np.concatenate([step, self.answer_ids(answer)]) for answer in answers])
-
-    def answer_ids(self, answer: str) -> np.ndarray:
-        """Ids of an answer where it stands: after the written property step, or directly after the prompt."""
-        if self.config.cot.writes_properties:
-            return np.concatenate([self.builder.ids(answer), [self.builder.tokenizer.eos_token_id]])
-        return self.builder.completion(answer)
-
-
 class MolTC(nn.Module):
-    """A trained or untrained MolTC model for one task.
+    """A trained or untrained MolTC model.
 
     Parameters
     ----------
-    config, task : what it is made of, and what it answers.
+    config, tasks : what it is made of, and what it answers; the tasks' names differ.
     language_model : built for ``config.language_model``.
     """
 
-    def __init__(self, config: MolTCConfig, task: Task, language_model: LanguageModel) -> None:
+    def __init__(self, config: MolTCConfig, tasks: Sequence[Task], language_model: LanguageModel) -> None:
         super().__init__()
-        if config.head.label_smoothing and task.is_number:
-            raise ValueError("head.label_smoothing is for yes/no tasks; leave it out for numbers")
-        self.config, self.task = config, task
-        self.writer = PromptWriter(config, task, language_model.tokenizer)
+        self.config, self.tasks = config, tuple(tasks)
+        _check_tasks(config, self.tasks)
+        self.writers = tuple(PromptWriter(config, task, language_model.tokenizer) for task in self.tasks)
         width = language_model.hidden_size
-        towers = TowerSet(config.towers, self.writer.keys, width)
-        pairs = PairTowers(towers, config.head, width, symmetric=task.kind.symmetric)
+        keys = dict.fromkeys(key for writer in self.writers for key in writer.keys)
+        heads = {
+            task.head: HeadSpec(task.kind.symmetric, task.outputs) for task in self.tasks if task.outputs
+        }
+        pairs = PairTowers(TowerSet(config.towers, tuple(keys), width), config.head, heads, width)
         self.lm = SoftPromptLM(language_model, pairs)
-        self.calibration: dict[str, Any] = {}
+        self.calibration: dict[str, dict[str, Any]] = {}  # by task name
 
     @classmethod
-    def build(cls, config: MolTCConfig, task: Task, texts: Iterable[str] = (), *, seed: int = 0) -> MolTC:
+    def build(
+        cls, config: MolTCConfig, tasks: Sequence[Task], texts: Iterable[str] = (), *, seed: int = 0
+    ) -> MolTC:
         """A new model; the tiny language model's tokenizer is trained from ``texts``."""
         torch.manual_seed(seed)
         tokenizer = None
         if config.language_model.is_tiny:
             tokenizer = train_tokenizer(
-                texts, vocab_size=config.language_model.tiny.vocab_size, phrases=fixed_phrases(config, task)
+                texts,
+                vocab_size=config.language_model.tiny.vocab_size,
+                phrases=[phrase for task in tasks for phrase in fixed_phrases(config, task)],
             )
-        model = cls(config, task, LanguageModel.from_config(config.language_model, tokenizer))
+        model = cls(config, tasks, LanguageModel.from_config(config.language_model, tokenizer))
         return model.train()  # published weights come in evaluation mode
 
     @property
@@ -206,21 +135,50 @@ class MolTC(nn.Module):
         assert isinstance(towers, PairTowers)
         return towers
 
-    @cached_property
-    def space(self) -> AnswerSpace:
-        """Every admissible answer."""
-        return self.task.answer_space(self.config.cot)
-
-    @cached_property
-    def trie(self) -> TokenTrie:
-        """The automaton of the admissible answers."""
-        return TokenTrie([self.writer.answer_ids(text) for text in self.space.texts])
+    @property
+    def task(self) -> Task:
+        """The only task; a model of several has none that could be meant."""
+        if len(self.tasks) > 1:
+            raise ValueError(f"this model answers {len(self.tasks)} tasks, name one: {', '.join(self.names)}")
+        return self.tasks[0]
 
     @property
-    def room(self) -> int:
+    def names(self) -> tuple[str, ...]:
+        """Names of the tasks."""
+        return tuple(task.name for task in self.tasks)
+
+    def task_number(self, name: str | None) -> int:
+        """Number of a task by name; None means the only one."""
+        if name is None:
+            return self.tasks.index(self.task)
+        if name not in self.names:
+            raise ValueError(f"this model has no task {name!r}; it answers {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def space(self, task: int = 0) -> AnswerSpace:
+        """Every admissible answer of a task."""
+        return self._spaces[task][0]
+
+    def trie(self, task: int = 0) -> TokenTrie:
+        """The automaton of the admissible answers of a task."""
+        return self._spaces[task][1]
+
+    @cached_property
+    def _spaces(self) -> dict[int, tuple[AnswerSpace, TokenTrie]]:
+        found = {}
+        for number, (task, writer) in enumerate(zip(self.tasks, self.writers, strict=True)):
+            if task.kind.kind != "text":
+                space = task.answer_space(writer.cot)
+                found[number] = (space, TokenTrie([writer.answer_ids(text) for text in space.texts]))
+        return found
+
+    def room(self, task: int = 0) -> int:
         """Most tokens that are written behind a prompt, those of a free answer's other words included."""
-        settings, cot = self.config.decoding, self.config.cot
-        return self.trie.depth + FREE_WORDS + (settings.max_reasoning_tokens if cot.writes_properties else 0)
+        settings, writer = self.config.decoding, self.writers[task]
+        if task not in self._spaces:
+            return settings.max_reasoning_tokens
+        reasoning = settings.max_reasoning_tokens if writer.cot.writes_properties else 0
+        return self.trie(task).depth + FREE_WORDS + reasoning
 
     @cached_property
     def line_breaks(self) -> np.ndarray:
@@ -229,31 +187,68 @@ class MolTC(nn.Module):
         texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
         return np.array([i for i, text in enumerate(texts) if "\n" in text], dtype=np.int64)
 
+    @cached_property
+    def _weights(self) -> list[float]:
+        """Weight of a pair's loss by task: several tasks weigh alike although their answers differ in length.
+
+        A pair counts by the inverse of what guessing evenly among its task's answers would cost, in nats; the
+        mean weight is 1. Free texts count as the mean does.
+        """
+        costs = [np.log(len(self.space(n))) if n in self._spaces else np.nan for n in range(len(self.tasks))]
+        if np.isnan(costs).all():
+            return [1.0] * len(costs)
+        inverse = np.array([np.nanmean(costs) / cost for cost in costs])
+        weights = np.where(np.isnan(inverse), 1.0, inverse)
+        return (weights / weights.mean()).tolist()
+
     # -- training ----------------------------------------------------------------------------------
 
-    def head_loss(self, output: PairOutput, labels: Tensor) -> Tensor:
-        """Loss of the auxiliary head: squared error of standardised labels, or binary cross-entropy."""
-        if output.prediction is None:
+    def head_loss(self, batch: PairBatch, output: PairOutput) -> Tensor:
+        """Loss of the auxiliary heads, mean over the pairs that have one: squared error of standardised
+        labels, or cross-entropy."""
+        if not self.config.head.weight:
             raise ValueError("this model has no auxiliary head: give head.weight a value above 0")
-        if self.task.is_number:
-            return F.mse_loss(output.prediction, (labels - self.task.mean) / self.task.std)
-        smoothing = self.config.head.label_smoothing
-        targets = labels * (1 - smoothing) + smoothing / 2
-        return F.binary_cross_entropy_with_logits(output.prediction, targets)
+        losses = []
+        for group, predicted in zip(batch.inputs.groups, output.predictions, strict=True):
+            labels = batch.labels[group.prompts]
+            numbers = torch.as_tensor(batch.tasks, device=labels.device)[group.prompts]
+            losses.append(self._head_losses(predicted, labels, numbers))
+        if not losses:
+            raise ValueError("none of these tasks has an auxiliary head: set head.weight to 0")
+        return torch.cat(losses).mean()
 
-    def losses(self, packed: PackedTrees, inputs: PairInputs, labels: Tensor) -> dict[str, Tensor]:
+    def _head_losses(self, predicted: Tensor, labels: Tensor, numbers: Tensor) -> Tensor:
+        """Loss of each pair [n] of one head; the tasks that share it share the scale of their labels."""
+        task = self.tasks[int(numbers[0])]
+        smoothing = self.config.head.label_smoothing
+        if task.is_number:
+            return (predicted.squeeze(-1) - (labels - task.mean) / task.std) ** 2
+        if task.kind.kind == "class":
+            return F.cross_entropy(predicted, labels.long(), label_smoothing=smoothing, reduction="none")
+        targets = labels * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(predicted.squeeze(-1), targets, reduction="none")
+
+    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
         """Losses of a batch with one completion per prompt.
 
         Returns ``loss`` (what is minimised), ``nll`` (negative log-likelihood of the target per pair, in
-        nats, summed over its tokens: a prompt token is never scored) and ``head`` where there is a head.
+        nats, summed over its tokens: a prompt token is never scored) and ``head`` where there is a head; with
+        several tasks also each task's own ``nll/NAME``.
         """
-        output = self.lm.encode(inputs)
-        scored: Completions = self.lm.score(packed, output)
-        nll = -scored.logps.mean()
-        if output.prediction is None:
-            return {"loss": nll, "nll": nll}
-        head = self.head_loss(output, labels)
-        return {"loss": nll + self.config.head.weight * head, "nll": nll, "head": head}
+        output = self.lm.encode(batch.inputs)
+        scored: Completions = self.lm.score(batch.packed, output)
+        each = -scored.logps
+        losses = {"nll": each.mean()}
+        loss = losses["nll"]
+        if len(self.tasks) > 1:
+            numbers = torch.as_tensor(batch.tasks, device=each.device)
+            loss = (each * each.new_tensor(self._weights)[numbers]).mean()
+            for number in np.unique(batch.tasks).tolist():
+                losses[f"nll/{self.tasks[number].name}"] = each[numbers == number].mean()
+        if output.predictions:
+            losses["head"] = self.head_loss(batch, output)
+            loss = loss + self.config.head.weight * losses["head"]
+        return {"loss": loss, **losses}
 
     # -- saving ------------------------------------------------------------------------------------
 
@@ -265,10 +260,10 @@ class MolTC(nn.Module):
         """
         settings = {
             "config": asdict(self.config),
-            "task": self.task.to_dict(),
+            "tasks": [task.to_dict() for task in self.tasks],
             "calibration": self.calibration,
         }
-        card = model_card(self.task, self.language_model.describe(), asdict(self.config), results)
+        card = model_card(self.tasks, self.language_model.describe(), asdict(self.config), results)
         save_model(folder, self, self.language_model, kind=KIND, settings=settings, card=card)
 
     @classmethod
@@ -277,8 +272,9 @@ class MolTC(nn.Module):
         saved = read_config(folder, kind=KIND)
         try:
             settings = saved["settings"]
-            config, task = MolTCConfig.from_dict(settings["config"]), Task.from_dict(settings["task"])
-            model = cls(config, task, load_language_model(folder, saved))
+            config = MolTCConfig.from_dict(settings["config"])
+            tasks = [Task.from_dict(values) for values in settings["tasks"]]
+            model = cls(config, tasks, load_language_model(folder, saved))
             model.calibration = settings["calibration"]
         except CheckpointError:
             raise
@@ -291,16 +287,11 @@ class MolTC(nn.Module):
         return model.eval()
 
 
-def fixed_phrases(config: MolTCConfig, task: Task) -> list[str]:
-    """The texts that examples of a task repeat, as the tiny tokenizer's single entries.
-
-    Of an answer these are its wording up to the decimal point: an interval fixes the digits before it.
-    """
-    space = task.answer_space(config.cot)
-    found = phrases(task.kind, space, property=task.property, cot=config.cot, style=config.prompt)
-    starts = set(space.openings)
-    if task.is_number:
-        starts |= {text[: text.rindex(".", 0, -1) + 1] for text in space.texts if "." in text[:-1]}
-    lead = "" if config.cot.writes_properties else " "  # an answer right after the prompt starts with a blank
-    fixed = [p for p in found if p not in space.openings] + [lead + start for start in sorted(starts)]
-    return [*fixed, PAIR_TITLE] if config.head.pair_tokens else fixed
+def _check_tasks(config: MolTCConfig, tasks: Sequence[Task]) -> None:
+    names = [task.name for task in tasks]
+    if not tasks or len(set(names)) < len(names):
+        raise ValueError(f"a model needs tasks of different names, not {', '.join(names) or 'none'}")
+    if config.head.label_smoothing and all(task.is_number for task in tasks):
+        raise ValueError("head.label_smoothing is for yes/no and typed tasks; leave it out for numbers")
+    if config.head.weight and not any(task.outputs for task in tasks):
+        raise ValueError("free texts have no auxiliary head: set head.weight to 0")

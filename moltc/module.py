@@ -14,26 +14,27 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from data_prep.molecules import MoleculeTable
 from moltc.answering import Answers, answer, write_freely
 from moltc.backbone.checkpoint import CheckpointError, own_state
 from moltc.backbone.language_model import LanguageModelConfig
 from moltc.backbone.towers import TowerConfig
 from moltc.chain_of_thought import ChainOfThought, PromptStyle
-from moltc.collate import PairBatch, PairCollator, PairTable
+from moltc.collate import PairBatch, PairCollator
 from moltc.data import PairDataModule
 from moltc.metrics import binary_metrics
 from moltc.model import DecodingConfig, MolTC, MolTCConfig
 from moltc.optim import OptimConfig, schedule
+from moltc.pair_table import PairTable
 from moltc.pair_towers import PairHeadConfig
 from moltc.ranks import all_ranks, gathered
+from moltc.stages import continued, training_texts
 from moltc.task import Task
 
-MAX_TOKENIZER_TEXTS = 20_000
+Found = tuple[np.ndarray, Answers]
 
 
 class PairModule(lightning.LightningModule):
-    """Trains a MolTC model on a :class:`moltc.data.PairDataModule`.
+    """Trains a MolTC model on the tasks of a :class:`moltc.data.PairDataModule`.
 
     Parameters
     ----------
@@ -41,9 +42,10 @@ class PairModule(lightning.LightningModule):
     optim : optimiser and schedule.
     seed : of weights, and of the noise of every step, which depends on (seed, step) alone so that a resumed
         run repeats it.
-    free_answers : pairs of the test split that the model also answers freely, to count invalid answers.
-    start_from : an exported model whose weights are the start (stages, fine-tuning); the parts must be the
-        same.
+    free_answers : pairs of each task's test split that the model also answers freely, to count invalid
+        answers; of a free-text task, the pairs that are answered at all.
+    start_from : an exported model whose weights are the start (stages, fine-tuning), see
+        :func:`moltc.stages.continued`.
     """
 
     def __init__(
@@ -68,9 +70,9 @@ class PairModule(lightning.LightningModule):
             raise ValueError(f"free_answers must be 0 or a number of pairs, not {free_answers}")
         self.optim, self.seed, self.free_answers, self.start_from = optim, seed, free_answers, start_from
         self.model: MolTC | None = None
-        self.answers: list[tuple[np.ndarray, Answers]] = []
-        self.test_answers: dict[str, tuple[np.ndarray, Answers]] = {}
-        self.free_texts: list[tuple[int, str]] = []
+        self.answers: dict[int, list[Found]] = {}
+        self.test_answers: list[dict[str, Found]] = []  # by task
+        self.free_texts: list[list[tuple[int, str]]] = []  # by task: (row, what was written)
 
     # -- set-up ------------------------------------------------------------------------------------
 
@@ -82,47 +84,41 @@ class PairModule(lightning.LightningModule):
         return module
 
     def setup(self, stage: str) -> None:
-        """Build the model for the data set's task; the tiny model's tokenizer is trained from the training
+        """Build the model for the tasks of the data; the tiny model's tokenizer is trained from the training
         split."""
         table = self.data.table
         assert table is not None
         if self.model is None:
             train = self.data.rows("train")
-            task = Task.from_labels(
-                table.family,
-                table.property,
-                table.dataset,
-                table.label[train],
-                computed=table.dataset.endswith("computed"),
-            )
+            tasks = table.tasks(train)
             if self.start_from is not None:
-                self.model = continued(self.config, task, self.start_from)
+                self.model = continued(self.config, tasks, self.start_from)
             else:
-                self.model = MolTC.build(
-                    self.config, task, training_texts(self.config, task, table, train), seed=self.seed
-                )
+                texts = training_texts(self.config, tasks, table, train)
+                self.model = MolTC.build(self.config, tasks, texts, seed=self.seed)
         self.data.make_collator = self.collator
 
     def collator(self, table: PairTable, *, targets: bool, both_orders: bool) -> PairCollator:
         """The collator that writes this model's prompts; all but training keep room for an answer."""
         model = self.moltc
         lm = model.language_model
+        training = targets and not both_orders
         return PairCollator(
             table,
-            model.writer,
+            model.writers,
             lm.sharing,
             targets,
             both_orders,
             pad_id=lm.tokenizer.pad_token_id or 0,
             max_positions=lm.max_positions,
-            room=0 if targets and not both_orders else model.room,
+            rooms=() if training else [model.room(n) for n in range(len(model.tasks))],
         )
 
     @property
     def moltc(self) -> MolTC:
         """The model, once :meth:`setup` has run."""
         if self.model is None:
-            raise RuntimeError("the model is built in setup(), from the data set's task")
+            raise RuntimeError("the model is built in setup(), from the tasks of the data")
         return self.model
 
     # -- optimisation ------------------------------------------------------------------------------
@@ -198,67 +194,96 @@ class PairModule(lightning.LightningModule):
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         model = self.moltc
         if self.pretraining:
-            loss = model.head_loss(model.lm.encode(batch.inputs), batch.labels)
+            loss = model.head_loss(batch, model.lm.encode(batch.inputs))
             losses = {"loss": loss, "head": loss}
         else:
-            losses = model.losses(batch.packed, batch.inputs, batch.labels)
+            losses = model.losses(batch)
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=batch.num_pairs)
         return losses["loss"]
 
     # -- validation --------------------------------------------------------------------------------
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         model = self.moltc
         if self.pretraining:
             return
-        losses = model.losses(batch.packed, batch.inputs, batch.labels)
-        self.log("val/nll", losses["nll"], batch_size=batch.num_pairs, sync_dist=True)
-        self.answers.append((batch.rows, answer(model, batch)))
+        losses = model.losses(batch)
+        shown = {"val/nll": losses["nll"]}
+        if len(model.tasks) > 1:
+            shown = {f"val/nll/{model.tasks[batch.task].name}": losses["nll"], "val/loss": losses["loss"]}
+        self.log_dict(shown, batch_size=batch.num_pairs, sync_dist=True, add_dataloader_idx=False)
+        if model.tasks[batch.task].kind.kind != "text":
+            self.answers.setdefault(batch.task, []).append((batch.rows, answer(model, batch)))
 
     def on_validation_epoch_end(self) -> None:
-        name = "val/rmse" if self.moltc.task.is_number else "val/auc"
-        if not self.answers:
-            self.log(name, float("nan"), prog_bar=True)
-            return
-        rows, found = gathered(self.answers)
-        self.answers = []
-        labels = self.labels(rows)
-        if self.moltc.task.is_number:
-            score = float(np.sqrt(np.mean((found.value - labels) ** 2)))
-        else:
-            score = binary_metrics(labels, found.log_odds, resamples=1)["auc_roc"].value
-        self.log(name, score, prog_bar=True)
+        tasks = self.moltc.tasks
+        for number, task in enumerate(tasks):
+            name = f"val/{task.score[0]}" + (f"/{task.name}" if len(tasks) > 1 else "")
+            if task.kind.kind == "text":  # its loss is logged with the batches
+                continue
+            score = float("nan")
+            if number in self.answers:
+                rows, found = gathered(self.answers[number])
+                score = validation_score(task, self.labels(rows), found)
+            self.log(name, score, prog_bar=True)
+        self.answers = {}
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
-        """Labels of table rows on the printed scale."""
+        """Labels of table rows of one task on the printed scale."""
+        table = self.data.table
+        assert table is not None
+        number = int(table.task[rows[0]]) if len(rows) else 0
+        return self.moltc.tasks[number].printed(table.label[rows])
+
+    def references(self, rows: np.ndarray) -> list[str]:
+        """The answers that rows of a free-text task should get."""
         assert self.data.table is not None
-        return self.moltc.task.printed(self.data.table.label[rows])
+        collate = self.collator(self.data.table, targets=True, both_orders=False)
+        return [
+            collate.written_text(self.moltc.writers[int(collate.table.task[r])], r) for r in rows.tolist()
+        ]
 
     # -- test and prediction -----------------------------------------------------------------------
 
     def on_test_start(self) -> None:
-        self._tested: dict[str, list[tuple[np.ndarray, Answers]]] = {"valid": [], "test": []}
+        count = len(self.moltc.tasks)
+        self._tested: list[list[Found]] = [[] for _ in range(2 * count)]  # valid, test of each task
         self._free: list[tuple[int, str]] = []
-        rows = self.data.rows("test")
-        chosen = np.random.default_rng(self.seed).permutation(rows)[: self.free_answers]
-        self._free_rows = set(chosen.tolist())
+        rng = np.random.default_rng(self.seed)
+        chosen = [rng.permutation(self.data.rows("test", n))[: self.free_answers] for n in range(count)]
+        self._free_rows = set(np.concatenate(chosen).tolist())
 
     def test_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        split = ("valid", "test")[dataloader_idx]
-        self._tested[split].append((batch.rows, answer(self.moltc, batch)))
-        chosen = [row for row in batch.rows.tolist() if row in self._free_rows] if split == "test" else []
-        if chosen:
+        free = [row for row in batch.rows.tolist() if row in self._free_rows] if dataloader_idx % 2 else []
+        if self.moltc.tasks[batch.task].kind.kind == "text":  # writing is slow: only the chosen pairs
+            keep = np.isin(batch.rows, free)
+            if free:
+                found = answer(self.moltc, batch).take(np.flatnonzero(keep))
+                self._tested[dataloader_idx].append((batch.rows[keep], found))
+            return
+        self._tested[dataloader_idx].append((batch.rows, answer(self.moltc, batch)))
+        if free:
             assert self.data.table is not None
             collate = self.collator(self.data.table, targets=False, both_orders=False)
-            texts = write_freely(self.moltc, collate(chosen).to(self.device))
-            self._free += zip(chosen, texts, strict=True)
+            texts = write_freely(self.moltc, collate(free).to(self.device))
+            self._free += zip(free, texts, strict=True)
 
     def on_test_end(self) -> None:
-        self.test_answers = {split: gathered(parts) for split, parts in self._tested.items()}
-        self.free_texts = sorted(all_ranks(self._free))
+        table, tasks = self.data.table, self.moltc.tasks
+        assert table is not None
+        texts = sorted(all_ranks(self._free))
+        self.free_texts = [[t for t in texts if table.task[t[0]] == n] for n in range(len(tasks))]
+        self.test_answers = [
+            {
+                split: gathered(parts)
+                for split, parts in zip(("valid", "test"), self._tested[2 * n : 2 * n + 2], strict=True)
+                if all_ranks([len(parts)]) != [0] * len(all_ranks([0]))
+            }
+            for n in range(len(tasks))
+        ]
 
-    def predict_step(self, batch: PairBatch, batch_idx: int) -> tuple[np.ndarray, Answers]:
+    def predict_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> Found:
         return batch.rows, answer(self.moltc, batch)
 
     # -- checkpoints -------------------------------------------------------------------------------
@@ -268,7 +293,7 @@ class PairModule(lightning.LightningModule):
         kept = set(self._stored_names())
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in kept}
         checkpoint["moltc"] = {
-            "task": self.moltc.task.to_dict(),
+            "tasks": [task.to_dict() for task in self.moltc.tasks],
             "vocabulary": self._vocabulary(),
             "settings": self._settings(),
         }
@@ -294,9 +319,9 @@ class PairModule(lightning.LightningModule):
         if changed and self.trainer.state.fn == "fit":
             told = "; ".join(f"{key} was {before.get(key)}, is {now[key]}" for key in changed[:5])
             raise CheckpointError(f"a resumed run keeps its settings, these differ: {told}")
-        if checkpoint["moltc"]["task"] != self.moltc.task.to_dict():
+        if [Task.from_dict(t) for t in checkpoint["moltc"]["tasks"]] != list(self.moltc.tasks):
             raise CheckpointError(
-                "the checkpoint was trained on other data: its task or label statistics differ"
+                "the checkpoint was trained on other data: its tasks or label statistics differ"
             )
         if checkpoint["moltc"]["vocabulary"] != self._vocabulary():
             raise CheckpointError("the checkpoint's tokenizer differs from that of this training split")
@@ -307,7 +332,7 @@ class PairModule(lightning.LightningModule):
         found: dict[str, str] = {"model.seed": str(self.seed)}
         for group, value in groups.items():
             found |= {f"model.{group}.{f.name}": str(getattr(value, f.name)) for f in fields(value)}
-        for name in ("batch_size", "seed", "label_noise", "max_train_pairs"):
+        for name in ("batch_size", "seed", "label_noise", "max_train_pairs", "temperature", "exchange_typed"):
             found[f"data.{name}"] = str(getattr(self.data, name))
         return found
 
@@ -326,39 +351,10 @@ class PairModule(lightning.LightningModule):
         self.moltc.save_pretrained(folder, results=results)
 
 
-def continued(config: MolTCConfig, task: Task, folder: str) -> MolTC:
-    """A model for ``task`` that starts from an exported one: its language model, vocabulary and towers, and
-    its auxiliary head where both have the same.
-
-    Raises
-    ------
-    ValueError : the exported model has another language model, other towers, or towers for other roles.
-    """
-    before = MolTC.from_pretrained(folder)
-    if before.config.towers != config.towers or before.config.language_model != config.language_model:
-        raise ValueError(
-            f"{folder} was made with another language model or other towers; give the same configuration"
-        )
-    model = MolTC(config, task, before.language_model)
-    known, wanted = before.pair_towers.towers.keys, model.pair_towers.towers.keys
-    if set(known) != set(wanted):
-        raise ValueError(
-            f"{folder} has towers for {', '.join(known)}, this task needs them for {', '.join(wanted)}; "
-            "train both with towers.sharing: tied or by_slot"
-        )
-    model.pair_towers.towers.load_state_dict(before.pair_towers.towers.state_dict())
-    if before.config.head == config.head and before.task.kind.symmetric == task.kind.symmetric:
-        model.pair_towers.load_state_dict(before.pair_towers.state_dict())
-    return model.train()  # loaded models are in evaluation mode, and trainers leave the mode as it is
-
-
-def training_texts(config: MolTCConfig, task: Task, table: PairTable, rows: np.ndarray) -> Iterator[str]:
-    """Texts that the tiny tokenizer learns from: what the prompts and targets of the training split hold."""
-    rows = rows[:: max(1, len(rows) // MAX_TOKENIZER_TEXTS)]
-    molecules: MoleculeTable = table.molecules
-    seen = np.unique(np.concatenate([table.mol_a[rows], table.mol_b[rows]]))
-    if config.prompt.smiles:
-        yield from (str(s) for s in molecules.smiles[seen])
-    if config.cot.properties:
-        yield from (str(s) for s in molecules.property_text[seen])
-    yield from task.answers(task.printed(table.label[rows]), config.cot)
+def validation_score(task: Task, labels: np.ndarray, found: Answers) -> float:
+    """The score of a task that validation watches, from labels [n] and answers."""
+    if task.is_number:
+        return float(np.sqrt(np.mean((found.value - labels) ** 2)))
+    if task.kind.kind == "class":
+        return float(np.mean(found.best == labels))
+    return binary_metrics(labels, found.log_odds, resamples=1)["auc_roc"].value

@@ -7,6 +7,7 @@ as *pair tokens*, so that the molecules meet before the language model; both are
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,8 +25,7 @@ class PairHeadConfig:
     """The auxiliary head on both graph-level vectors."""
 
     weight: float = 0.0
-    """Factor of the head's loss (squared error of the standardised label, or binary cross-entropy); 0: no
-    head."""
+    """Factor of the head's loss (squared error of the standardised label, or cross-entropy); 0: no head."""
     pair_tokens: int = 0
     """Soft tokens made from the head's hidden vector, placed before the question; 0: none."""
     pair_tokens_see_output: bool = False
@@ -35,7 +35,8 @@ class PairHeadConfig:
     dropout: float = 0.0
     """After each hidden layer."""
     label_smoothing: float = 0.0
-    """Yes/no tasks: the head's targets are drawn this far towards 1/2; helps where negatives were sampled."""
+    """Yes/no and typed tasks: the head's targets are drawn this far towards the uniform distribution; helps
+    where negatives were sampled."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))  # a list after a trip through JSON
@@ -51,19 +52,37 @@ class PairHeadConfig:
             raise ValueError("pair tokens are made by the auxiliary head: give head.weight a value above 0")
 
 
+class HeadSpec(NamedTuple):
+    """What one head answers: whether the order of its molecules matters not, and how many outputs it has."""
+
+    symmetric: bool
+    outputs: int
+
+
+class PairGroup(NamedTuple):
+    """Prompts of a batch whose pairs go through one head.
+
+    ``prompts`` (long [n]) are their numbers in the batch; ``row_a`` and ``row_b`` (long [n]) say which member
+    of the towers ``key_a`` and ``key_b`` their molecules are.
+    """
+
+    head: str
+    key_a: str
+    key_b: str
+    prompts: Tensor
+    row_a: Tensor
+    row_b: Tensor
+
+
 class PairInputs(NamedTuple):
     """What the towers of a batch of B prompts read.
 
-    ``towers`` holds the distinct molecules; ``row_a`` and ``row_b`` (long [B]) say which member of towers
-    ``key_a`` and ``key_b`` each prompt's molecules are; ``pair`` (long) which prompts ask for pair tokens,
-    in packed order.
+    ``towers`` holds the distinct molecules, ``groups`` the pairs by head; ``pair`` (long) says which prompts
+    ask for pair tokens, in packed order.
     """
 
     towers: TowerInputs
-    key_a: str
-    key_b: str
-    row_a: Tensor
-    row_b: Tensor
+    groups: tuple[PairGroup, ...]
     pair: Tensor
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PairInputs:
@@ -72,16 +91,18 @@ class PairInputs(NamedTuple):
             self.towers.graphs.to(device, non_blocking=non_blocking),
             {k: v.to(device, non_blocking=non_blocking) for k, v in self.towers.members.items()},
         )
-        rows = (t.to(device, non_blocking=non_blocking) for t in (self.row_a, self.row_b, self.pair))
-        return PairInputs(towers, self.key_a, self.key_b, *rows)
+        groups = tuple(
+            PairGroup(*g[:3], *(t.to(device, non_blocking=non_blocking) for t in g[3:])) for g in self.groups
+        )
+        return PairInputs(towers, groups, self.pair.to(device, non_blocking=non_blocking))
 
 
 class PairOutput(NamedTuple):
-    """Soft tokens by tower key, and the head's output [B] (standardised value or log-odds), None without a
-    head."""
+    """Soft tokens by tower key, and each group's outputs [n, outputs] (standardised value, log-odds, or
+    scores of the classes); no outputs without a head."""
 
     soft_tokens: dict[str, Tensor]
-    prediction: Tensor | None
+    predictions: tuple[Tensor, ...] = ()
 
 
 class InputNorm(BatchNorm):
@@ -101,57 +122,86 @@ class InputNorm(BatchNorm):
         return torch.where(self.running_var > self.constant_below, normed, self.bias)
 
 
+class PairHead(nn.Module):
+    """The auxiliary head of one question: an MLP on what two graph-level vectors make together.
+
+    Parameters
+    ----------
+    pooled_dim : width of a graph-level vector.
+    config : sizes, and how many pair tokens are made.
+    spec : symmetric heads see nothing of the order.
+    out_dim : width H of the language model.
+    """
+
+    def __init__(self, pooled_dim: int, config: PairHeadConfig, spec: HeadSpec, out_dim: int) -> None:
+        super().__init__()
+        self.config, self.spec, self.out_dim = config, spec, out_dim
+        width = pooled_dim * (3 if spec.symmetric else 4)
+        layers: list[nn.Module] = [InputNorm(width)]
+        for hidden in config.hidden:
+            layers += [nn.Linear(width, hidden), BatchNorm(hidden), nn.ReLU(), nn.Dropout(config.dropout)]
+            width = hidden
+        self.body = nn.Sequential(*layers)
+        self.out = nn.Linear(width, spec.outputs)
+        if config.pair_tokens:
+            seen = width + (spec.outputs if config.pair_tokens_see_output else 0)
+            self.tokens = nn.Linear(seen, config.pair_tokens * out_dim)
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Vectors [n, d] of both molecules -> outputs [n, outputs], pair tokens [n, Q, H] or None."""
+        hidden = self.body(self._join(a, b))
+        output = self.out(hidden)
+        if not self.config.pair_tokens:
+            return output, None
+        seen = torch.cat([hidden, output], dim=1) if self.config.pair_tokens_see_output else hidden
+        return output, self.tokens(seen).view(-1, self.config.pair_tokens, self.out_dim)
+
+    def _join(self, a: Tensor, b: Tensor) -> Tensor:
+        if self.spec.symmetric:
+            return torch.cat([a + b, a * b, (a - b).abs()], dim=-1)
+        return torch.cat([a, b, a * b, (a - b).abs()], dim=-1)
+
+
 class PairTowers(nn.Module):
-    """Towers of both molecules with the optional head.
+    """Towers of the molecules with the optional heads.
 
     Parameters
     ----------
     towers : encodes molecules.
-    head : the auxiliary head; weight 0 builds none.
+    config : the auxiliary heads; weight 0 builds none.
+    heads : name -> what a head answers.
     out_dim : width H of the language model.
-    symmetric : the label does not depend on the order, so the head must not either.
     """
 
-    def __init__(self, towers: TowerSet, head: PairHeadConfig, out_dim: int, *, symmetric: bool) -> None:
+    def __init__(
+        self, towers: TowerSet, config: PairHeadConfig, heads: Mapping[str, HeadSpec], out_dim: int
+    ) -> None:
         super().__init__()
         self.towers = towers
-        self.config = head
-        self.symmetric = symmetric
-        self.out_dim = out_dim
-        if head.weight:
-            width = towers.pooled_dim * (3 if symmetric else 4)
-            layers: list[nn.Module] = [InputNorm(width)]
-            for hidden in head.hidden:
-                layers += [
-                    nn.Linear(width, hidden),
-                    BatchNorm(hidden),
-                    nn.ReLU(),
-                    nn.Dropout(head.dropout),
-                ]
-                width = hidden
-            self.body = nn.Sequential(*layers)
-            self.out = nn.Linear(width, 1)
-            if head.pair_tokens:
-                seen = width + int(head.pair_tokens_see_output)
-                self.tokens = nn.Linear(seen, head.pair_tokens * out_dim)
+        self.config = config
+        self.heads = nn.ModuleDict(
+            {name: PairHead(towers.pooled_dim, config, spec, out_dim) for name, spec in heads.items()}
+            if config.weight
+            else {}
+        )
 
     def forward(self, inputs: PairInputs) -> PairOutput:
         """Encode the molecules once; soft tokens of every tower, and of the pairs that ask for them."""
         output = self.towers(inputs.towers)
         soft = dict(output.soft_tokens)
-        if not self.config.weight:
-            return PairOutput(soft, None)
-        a = output.pooled[inputs.key_a][inputs.row_a]
-        b = output.pooled[inputs.key_b][inputs.row_b]
-        hidden = self.body(self._join(a, b))  # [B, hidden]
-        output = self.out(hidden)  # [B, 1]
-        if self.config.pair_tokens:
-            seen = torch.cat([hidden, output], dim=1) if self.config.pair_tokens_see_output else hidden
-            tokens = self.tokens(seen[inputs.pair])
-            soft[PAIR] = tokens.view(-1, self.config.pair_tokens, self.out_dim)  # [M, Q, H]
-        return PairOutput(soft, output.squeeze(-1))
-
-    def _join(self, a: Tensor, b: Tensor) -> Tensor:
-        if self.symmetric:
-            return torch.cat([a + b, a * b, (a - b).abs()], dim=-1)
-        return torch.cat([a, b, a * b, (a - b).abs()], dim=-1)
+        if not self.config.weight or not inputs.groups:
+            return PairOutput(soft)
+        predictions, tokens = [], []
+        for group in inputs.groups:
+            a = output.pooled[group.key_a][group.row_a]
+            b = output.pooled[group.key_b][group.row_b]
+            predicted, made = self.heads[group.head](a, b)
+            predictions.append(predicted)
+            if made is not None:
+                tokens.append(made)
+        if tokens:
+            prompts = torch.cat([group.prompts for group in inputs.groups])
+            place = torch.full((int(prompts.max()) + 1,), -1, dtype=torch.long, device=prompts.device)
+            place[prompts] = torch.arange(len(prompts), device=prompts.device)
+            soft[PAIR] = torch.cat(tokens)[place[inputs.pair]]  # [M, Q, H]
+        return PairOutput(soft, tuple(predictions))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from moltc.class_metrics import confusion_shares, per_class_f1
 from moltc.metrics import ECE_BINS
 
 if TYPE_CHECKING:
@@ -213,6 +214,74 @@ def reliability_plot(
         axes.set_xlabel("predicted p(yes)")
         axes.set_ylabel("observed share of yes")
         axes.legend(loc="upper left")
+    return path
+
+
+def class_bars(
+    path: Path,
+    labels: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    title: str,
+    computed: bool = False,
+) -> Path:
+    """F1 of every class against how many pairs it has: one bar a class, the number of pairs on a log axis.
+
+    Args:
+        path: PNG to write.
+        labels: int [n], class numbers; classes that do not occur have no bar.
+        predicted: int [n], answered class numbers, -1 for an answer that could not be read.
+        title: of the figure.
+        computed: mark the figure as showing computed data.
+    """
+    classes = per_class_f1(labels, predicted)
+    mean = float(classes.f1.mean())
+    with _axes(path, title=title, computed=computed) as axes:
+        axes.vlines(classes.support, 0.0, classes.f1, color=_BLUE, alpha=0.4, linewidth=1)
+        axes.scatter(classes.support, classes.f1, color=_BLUE, s=16, alpha=0.8, linewidths=0, clip_on=False)
+        axes.axhline(mean, color=_ORANGE, linewidth=1.5, linestyle="--", label=f"macro-F1 {mean:.3f}")
+        axes.set_xscale("log")
+        axes.set_ylim(0, 1)
+        axes.set_xlabel(f"pairs of the class ({len(classes.number)} classes)")
+        axes.set_ylabel("F1")
+        axes.legend(loc="upper left")
+    return path
+
+
+def confusion_plot(
+    path: Path,
+    labels: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    title: str,
+    names: Sequence[str] | None = None,
+    top: int = 20,
+    computed: bool = False,
+) -> Path:
+    """How the pairs of the ``top`` largest classes are answered, as shares of each class.
+
+    Args:
+        path: PNG to write.
+        labels: int [n], class numbers.
+        predicted: int [n], answered class numbers, -1 for an answer that could not be read.
+        title: of the figure.
+        names: short names of the classes [C]; their numbers where omitted.
+        top: rows shown, largest class first. A last column holds all answers outside them, so that every
+            row adds up to 1.
+        computed: mark the figure as showing computed data.
+    """
+    shares = confusion_shares(labels, predicted, top)
+    if names is not None and shares.number.max() >= len(names):
+        raise ValueError(f"there are {len(names)} names, but class {shares.number.max()} occurs")
+    words = [str(number) if names is None else names[number] for number in shares.number.tolist()]
+    with _axes(path, title=title, computed=computed) as axes:
+        axes.grid(False)
+        image = axes.imshow(shares.share, cmap="Blues", vmin=0, vmax=1)
+        axes.figure.colorbar(image, ax=axes, label="share of the class")
+        axes.set_xticks(range(len(words) + 1), [*words, "other"], rotation=90, fontsize=7)
+        axes.set_yticks(range(len(words)), words, fontsize=7)
+        axes.set_xlabel("answered class")
+        axes.set_ylabel("true class, largest first")
     return path
 
 

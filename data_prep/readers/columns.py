@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from data_prep.errors import DataError, Reject
 from data_prep.files import sha256_of
 from data_prep.readers.dot_joined import split_dot_joined
+from data_prep.readers.sentences import read_classes, without_sentence
 from data_prep.records import (
     UNITS,
     FamilyShape,
@@ -20,7 +22,7 @@ from data_prep.records import (
     raw_frame,
     without,
 )
-from data_prep.tables import column_of, read_table
+from data_prep.tables import column_of, parse_numbers, read_table
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class PairColumnNames:
 
     ``a`` and ``b`` follow the family's roles (solute, solvent). ``dot_joined`` names a column
     ``solvent.solute`` that replaces both. ``query`` names the column with the side effect; ``property`` is
-    one name for all rows.
+    what the labels of all rows are, where the family knows several.
     """
 
     label: str
@@ -46,16 +48,29 @@ class PairColumnNames:
 
 
 def read_columns(
-    path: Path, names: PairColumnNames, family: FamilyShape, *, dataset: str, verified: bool | None = None
+    path: Path,
+    names: PairColumnNames,
+    family: FamilyShape,
+    *,
+    dataset: str,
+    verified: bool | None = None,
+    classes: Path | None = None,
 ) -> RawPairs:
-    """Read one csv, tsv or parquet file by column name; rows with a bad cell become rejects."""
+    """Read one csv, tsv or parquet file by column name; rows with a bad cell become rejects.
+
+    ``classes`` is a file of sentences for class families, see
+    :func:`~data_prep.readers.sentences.read_classes`.
+    """
     table = read_table(path)
     frame = table.frame
     cells = column_of(frame, names.label, path).to_list()
     labels = parse_labels(cells, family)
     rejects = label_rejects(cells, labels.problem, range(len(frame)), path.name)
-    asked, unit = _property(frame, names, family, path)
-    rejects += _unasked(asked, path)
+    sentences = read_classes(classes) if classes else ()
+    rejects += without_sentence(labels.values.tolist(), sentences, path.name)
+    property, unit = _property(names, family)
+    queries = _queries(frame, names, family, path)
+    rejects += _unasked(queries or [], path)
     if names.dot_joined:
         joined = column_of(frame, names.dot_joined, path).fill_null("").to_list()
         smiles_b, smiles_a, trouble = split_dot_joined(joined)
@@ -66,33 +81,54 @@ def read_columns(
         smiles_a=smiles_a,
         smiles_b=smiles_b,
         label=labels.values,
-        property=asked,
+        property=property,
         unit=unit,
+        query=queries,
         source=path.name,
         split=column_of(frame, names.split, path).to_list() if names.split else None,
     )
     first_reason = list({reject.row: reject for reject in reversed(rejects)}.values())[::-1]
-    source = SourceFile(path.name, sha256_of(path), len(frame), table.encoding, verified)
-    return RawPairs(family, dataset, without(raw, first_reason), first_reason, [source])
+    sources = [SourceFile(path.name, sha256_of(path), len(frame), table.encoding, verified)]
+    if classes:
+        sources.append(SourceFile(classes.name, sha256_of(classes), None))
+    kept = without(raw, first_reason)
+    notes = _sign_note(cells, kept["source_row"].to_numpy(), path) if family.sign_label else []
+    return RawPairs(family, dataset, kept, first_reason, sources, notes=notes, classes=sentences)
 
 
-def _unasked(asked: str | list[str], path: Path) -> list[Reject]:
-    """Rows whose query is empty."""
-    if isinstance(asked, str):
+def _sign_note(cells: list[str | None], rows: np.ndarray, path: Path) -> list[str]:
+    """How many labels are numbers whose sign was taken for yes or no."""
+    values = parse_numbers(cells).values[rows]
+    turned = int((~np.isin(values, (0.0, 1.0))).sum())
+    if not turned:
         return []
+    return [
+        f"{turned:,} labels of {path.name} are neither 0 nor 1: positive ones count as yes, others as no."
+    ]
+
+
+def _unasked(asked: list[str], path: Path) -> list[Reject]:
+    """Rows whose query is empty."""
     reason = "empty query: name the side effect or remove the row"
     return [Reject(row, text, "empty query", reason, path.name) for row, text in enumerate(asked) if not text]
 
 
-def _property(
+def _queries(
     frame: pl.DataFrame, names: PairColumnNames, family: FamilyShape, path: Path
-) -> tuple[str | list[str], str | None]:
-    if names.query:
-        if names.property:
-            raise DataError("Give either one --property for all rows or a --query column, not both.")
-        return column_of(frame, names.query, path).fill_null("").str.strip_chars().to_list(), None
+) -> list[str] | None:
+    if family.asks != bool(names.query):
+        wish = (
+            "needs --query COLUMN: what each row asks" if family.asks else "has no query: leave --query out"
+        )
+        raise DataError(f"Family {family.name} {wish}.")
+    if not names.query:
+        return None
+    return column_of(frame, names.query, path).fill_null("").str.strip_chars().to_list()
+
+
+def _property(names: PairColumnNames, family: FamilyShape) -> tuple[str, str | None]:
     name = names.property or family.default_property
     if name is None:
-        how = "--query COLUMN" if family.sign_label else f"--property, for example {list(UNITS)[1]!r}"
-        raise DataError(f"Family {family.name} needs to know what is asked: give {how}.")
+        example = f"--property, for example {list(UNITS)[1]!r}"
+        raise DataError(f"Family {family.name} needs to know what is asked: give {example}.")
     return name, UNITS.get(name, family.unit)

@@ -48,10 +48,11 @@ class GraphBatch(NamedTuple):
         _check(arrays)
         edge_index, bonds = np.asarray(arrays.edge_index), np.asarray(arrays.bonds)
         order = np.argsort(edge_index[1], kind="stable")
+        # take is several times faster than indexing rows by an array
         return cls(
             atoms=torch.from_numpy(np.array(arrays.atoms, dtype=np.uint8)),
-            bonds=torch.from_numpy(bonds[order].astype(np.uint8)),
-            edge_index=torch.from_numpy(edge_index[:, order].astype(np.int64)),
+            bonds=torch.from_numpy(bonds.take(order, axis=0).astype(np.uint8, copy=False)),
+            edge_index=torch.from_numpy(edge_index.take(order, axis=1).astype(np.int64, copy=False)),
             node_graph=torch.from_numpy(np.array(arrays.node_graph, dtype=np.int64)),
             num_nodes=torch.from_numpy(np.array(arrays.num_nodes, dtype=np.int64)),
             fingerprint=torch.from_numpy(np.array(arrays.fingerprint, dtype=np.uint8)),
@@ -133,12 +134,12 @@ def _check(arrays: GraphArrays) -> None:
     edge_index = np.asarray(arrays.edge_index)
     if edges and (edge_index.min() < 0 or edge_index.max() >= nodes):
         raise ValueError(f"'edge_index' names atom {int(edge_index.max())}, the batch has {nodes}")
-    if edges and not np.array_equal(*np.asarray(arrays.node_graph)[edge_index]):
+    if edges and not np.array_equal(*np.asarray(arrays.node_graph).take(edge_index)):
         raise ValueError("'edge_index' joins atoms of two molecules")
 
 
 def _check_codes(what: str, codes: np.ndarray, sizes: tuple[int, ...]) -> None:
-    bad = codes >= np.array(sizes)
+    bad = codes >= np.array(sizes, dtype=codes.dtype)  # another type would be converted code by code
     if bad.any():
         row, column = map(int, np.argwhere(bad)[0])
         raise ValueError(

@@ -44,13 +44,24 @@ def train_tokenizer(
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    unique = sorted(set(phrases), key=lambda p: (-len(p), p))
-    readable = [phrase for phrase in unique if _reads_back(tokenizer, phrase)]
+    wrapped = wrap(tokenizer)
+    add_phrases(wrapped, phrases)
+    return wrapped
+
+
+def add_phrases(tokenizer: PreTrainedTokenizerFast, phrases: Sequence[str]) -> list[str]:
+    """Give each phrase an entry of its own behind the others, if it has none; returns those, in their order.
+
+    A phrase that could not be read back stays ordinary text, and a warning names it.
+    """
+    known = tokenizer.get_vocab()
+    unique = sorted({phrase for phrase in phrases if phrase not in known}, key=lambda p: (-len(p), p))
+    readable = [phrase for phrase in unique if _reads_back(tokenizer.backend_tokenizer, phrase)]
     if len(readable) < len(unique):
         left_out = [phrase for phrase in unique if phrase not in readable]
         log.warning("%d phrases stay ordinary text, since bytes look like them: %s", len(left_out), left_out)
     tokenizer.add_tokens([AddedToken(p, normalized=False, special=False) for p in readable])
-    return wrap(tokenizer)
+    return readable
 
 
 def _reads_back(tokenizer: Tokenizer, phrase: str) -> bool:

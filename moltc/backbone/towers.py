@@ -176,6 +176,19 @@ class TowerSet(nn.Module):
             output.soft_tokens[key], output.pooled[key] = tower.project(encoding)
         return output
 
+    def copy_tower(self, key: str, source: TowerSet, source_key: str) -> None:
+        """Take over the weights of a tower of another set, the parts it shares included.
+
+        Raises
+        ------
+        RuntimeError : the towers are made differently.
+        """
+        mine, theirs = self.tower(key), source.tower(source_key)
+        for name, part in mine.parts.items():
+            part.load_state_dict(theirs.parts[name].state_dict())
+        for name, adapter in mine.adapters.items():
+            adapter.load_state_dict(theirs.adapters[name].state_dict())
+
     @property
     def _encodes_by_key(self) -> bool:
         adapted = len(self.adapters) > 0 and "gnn" in cast(nn.ModuleDict, self.adapters[self.keys[0]])

@@ -54,6 +54,24 @@ def test_leakage_by_role_where_roles_differ(build):
     assert shared["rows_with_known"] == {"a": 0, "b": 1, "both": 0, "of": 2}
 
 
+def test_similarity_of_test_to_train_molecules_by_role(build, tmp_path):
+    names = PairColumnNames(a="a", b="b", label="y", split="part")
+    text = "a,b,y,part\nCCCCCCO,O,1,train\nCCCCCCCO,O,1,test\nc1ccccc1,O,1,test\n"
+    nearest = build(text, names, "solvation", split=PLAN)["leakage"]["train-test"]["nearest"]
+    solute, solvent = nearest["solute"], nearest["solvent"]
+    assert (solute["molecules"], solute["in_train"]) == (2, 0)
+    assert sum(solute["histogram"]["counts"]) == 2
+    assert solute["histogram"]["counts"][0] == 1  # benzene shares no bit with hexanol
+    assert solvent["share_at_least_0.9"] == 1.0
+    assert solvent["median_not_in_train"] is None
+    assert "Similarity of test to train" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_part_without_pairs_has_no_similarity(build, solvation_columns):
+    report = build("solute,solvent,dG\nC,O,1\n", solvation_columns, "solvation")
+    assert report["leakage"]["train-test"]["nearest"] == {"any role": {}, "solute": {}, "solvent": {}}
+
+
 def test_tautomers_that_share_an_inchikey_are_two_molecules_and_counted(build, solvation_columns):
     text = "solute,solvent,dG\nOc1ccccn1,O,-5\nO=c1cccc[nH]1,O,-6\n"
     report = build(text, solvation_columns, "solvation")

@@ -22,9 +22,10 @@ def test_every_card_is_complete(card):
     assert all(file.url.startswith("https://") for file in card.files)
     assert all(file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256) for file in card.files)
     assert len({file.name for file in card.files}) == len(card.files)
-    if card.reader:
-        assert card.family in FAMILIES
-        assert callable(catalog._reader(card.reader))
+    assert card.family in FAMILIES
+    assert callable(catalog._reader(card.reader))
+    assert any(file.read for file in card.files)
+    assert not any(file.companion and (file.read or file.part) for file in card.files)
 
 
 def write_parts(folder, **texts: str):
@@ -74,10 +75,10 @@ def test_an_unchanged_file_is_verified(tmp_path):
     ("name", "options", "message"),
     [
         ("freesolve", {}, "no data set 'freesolve'"),
-        ("chromophore", {}, "no reader yet for chromophore"),
+        ("freesolv", {"options": {"keep_solid_state": True}}, "--keep-solid-state has no effect on freesolv"),
         ("freesolv", {"published_split": True}, "not published with a split"),
     ],
-    ids=["unknown", "no_reader", "no_parts"],
+    ids=["unknown", "foreign_option", "no_parts"],
 )
 def test_what_cannot_be_read_is_said(tmp_path, name, options, message):
     with pytest.raises(DataError, match=message):

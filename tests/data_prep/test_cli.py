@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -7,7 +8,10 @@ import sys
 import pytest
 
 from data_prep import cli, records, splits
-from data_prep.build import load_pairs
+from data_prep.build import load_classes, load_pairs
+from data_prep.cards import CARDS
+from data_prep.readers import chromophore
+from data_prep.records import TypedClass
 
 
 def run(*arguments: object) -> int:
@@ -41,15 +45,15 @@ def pairs_command(write, tmp_path):
 
 
 def test_words_agree_with_the_modules_behind_them():
-    assert tuple(records.FAMILIES) == cli.FAMILIES
+    assert {*cli.FAMILIES, "description"} == set(records.FAMILIES)  # descriptions have a command of their own
     assert splits.METHODS == cli.METHODS
+    assert tuple(chromophore.COLUMNS) == cli.CHROMOPHORE_PROPERTIES
 
 
 def test_list_shows_every_card(capsys):
     assert run("list") == 0
     shown = capsys.readouterr().out
-    assert "freesolv" in shown
-    assert "not yet" in shown
+    assert all(name in shown for name in CARDS)
 
 
 def test_help_loads_no_heavy_library():
@@ -122,7 +126,78 @@ def test_joined_molecules(pairs_command, tmp_path):
 def test_side_effects_with_a_query(pairs_command, tmp_path):
     text = "a,b,y,effect\nC,O,1,nausea\nC,O,-1,cough\n"
     assert pairs_command(text, "--query", "effect", family="side-effect") == 0
-    assert sorted(load_pairs(tmp_path / "out")[0]["property"]) == ["cough", "nausea"]
+    pairs = load_pairs(tmp_path / "out")[0]
+    assert sorted(pairs["query"]) == ["cough", "nausea"]
+    assert pairs["property"].unique().to_list() == ["side effect"]
+    assert report_of(tmp_path / "out")["queries"]["queries"] == 2
+
+
+def test_typed_pairs_with_the_user_s_sentences(pairs_command, tmp_path, write):
+    sentences = write(
+        "class,text,symmetric\n1,{a} and {b} add up.,1\n0,{b} slows {a} down.,0\n", "classes.csv"
+    )
+    text = "a,b,y\nC,O,0\nO,C,0\nC,N,1\nC,S,2\n"
+    assert pairs_command(text, "--classes", sentences, family="typed-ddi") == 0
+    assert load_classes(tmp_path / "out") == [
+        TypedClass("{b} slows {a} down.", False),
+        TypedClass("{a} and {b} add up.", True),
+    ]
+    report = report_of(tmp_path / "out")
+    assert list(report["rows"]["rejected"]["by_reason"]) == ["class without a sentence"]
+    assert report["classes"] == {"sentences": 2, "symmetric": 1}
+    assert report["pairs"] == 3
+
+
+def test_typed_pairs_without_sentences_are_warned_about(pairs_command, tmp_path, capsys):
+    assert pairs_command("a,b,y\nC,O,0\n", family="typed-ddi") == 0
+    assert "no sentences" in capsys.readouterr().out
+    assert load_classes(tmp_path / "out") == []
+
+
+def test_captions_of_the_user_s(pairs_command, tmp_path):
+    rows = "".join(
+        f"{'C' * size},alkane of {size} carbons,{'test' if size > 6 else 'train'}\n" for size in range(1, 9)
+    )
+    columns = ("--a", "a")
+    assert pairs_command("a,y,part\n" + rows, "--split", "part", columns=columns, family="caption") == 0
+    pairs, table = load_pairs(tmp_path / "out")
+    assert pairs["mol_b"].unique().to_list() == [-1]
+    assert pairs["role_b"].null_count() == pairs["label"].null_count() == len(pairs) == 8
+    captions = dict(zip(table.smiles[pairs["mol_a"].to_numpy()], pairs["text"], strict=True))
+    assert captions["CCC"] == "alkane of 3 carbons"
+    report = report_of(tmp_path / "out")
+    assert report["split"]["sizes"] == {"train": 6, "valid": 0, "test": 2, "none": 0}
+    assert report["merged"]["self_pairs"] == 0
+    assert all(shared["pairs"] == 0 for shared in report["leakage"].values())
+    assert "roles of the molecules: drug." in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("split", ["random", "cold-2", "scaffold"])
+def test_splits_of_single_molecules_share_none(pairs_command, tmp_path, split):
+    rows = "".join(f"C1{'C' * size}C1,ring of {size + 2}\n" for size in range(1, 31))
+    shares = ("--fractions", "0.6", "0.2", "0.2")
+    columns = ("--a", "a")
+    assert pairs_command("a,y\n" + rows, "--split", split, *shares, columns=columns, family="caption") == 0
+    report = report_of(tmp_path / "out")
+    assert report["split"]["sizes"] == {"train": 18, "valid": 6, "test": 6, "none": 0}
+    assert all(shared["molecules"]["any role"] == 0 for shared in report["leakage"].values())
+
+
+def test_splits_by_the_second_molecule_need_one(pairs_command, capsys):
+    arguments = ("--split", "solvent")
+    assert pairs_command("a,y\nC,methane\n", *arguments, columns=("--a", "a"), family="caption") == 2
+    assert "needs two molecules in a row" in capsys.readouterr().err
+
+
+def test_every_rejected_row_is_in_the_table_of_rejects(pairs_command, tmp_path):
+    bad = "".join(f"C,O,{row}\n" for row in range(2, 22))
+    assert pairs_command(f"a,b,y\nC,N,1\n{bad}C(C,N,0\n") == 0
+    with (tmp_path / "out" / "rejects.csv").open(newline="") as stream:
+        rejects = list(csv.DictReader(stream))
+    assert list(rejects[0]) == ["source", "row", "kind", "value", "reason"]
+    assert [int(one["row"]) for one in rejects] == [*range(1, 21), 21]
+    assert (rejects[0]["value"], rejects[-1]["kind"]) == ("2", "unparseable SMILES")
+    assert report_of(tmp_path / "out")["rows"]["rejected"]["count"] == 21
 
 
 @pytest.mark.parametrize(
@@ -156,11 +231,18 @@ def test_what_does_not_fit_is_one_line_and_exit_code_two(pairs_command, capsys, 
     assert message in error
 
 
-def test_build_of_a_set_without_files_or_reader(tmp_path, capsys):
-    assert run("build", "freesolv", "--root", tmp_path, "--out", tmp_path / "out") == 2
-    assert "data-prep fetch freesolv" in capsys.readouterr().err
-    assert run("build", "chebi20", "--root", tmp_path, "--out", tmp_path / "out") == 2
-    assert "no reader yet" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("freesolv",), "data-prep fetch freesolv"),
+        (("freesolv", "--keep-solid-state"), "--keep-solid-state has no effect on freesolv"),
+        (("freesolv", "--property", "absorption"), "--property has no effect on freesolv"),
+    ],
+    ids=["no_files", "solid_state", "property"],
+)
+def test_build_of_a_set_without_files_or_with_options_of_another(tmp_path, capsys, arguments, message):
+    assert run("build", *arguments, "--root", tmp_path, "--out", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
 
 
 def test_build_resamples_negatives_or_keeps_the_published_split(tmp_path):
@@ -249,8 +331,10 @@ def test_demo_says_that_it_is_computed(tmp_path, capsys):
         (("--family", "solvation", "--property", "absorption"), "has one property, 'solvation free energy'"),
         (("--family", "chromophore", "--property", "absorbtion"), "no property 'absorbtion'; choose from"),
         (("--family", "solvation", "--query", "a"), "--query is for family side-effect"),
+        (("--family", "solvation", "--classes", "c.csv"), "--classes is for family typed-ddi"),
+        (("--family", "caption"), "one molecule in a row: give --a, and no --b"),
     ],
-    ids=["property-of-another-family", "misspelt-property", "query-without-use"],
+    ids=["other_property", "misspelt_property", "query", "classes", "two_molecules"],
 )
 def test_names_that_would_be_ignored_are_refused(tmp_path, capsys, options, message):
     table = tmp_path / "t.csv"

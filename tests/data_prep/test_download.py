@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from data_prep.cards import CARDS, Card, CardFile
+from data_prep.card import Card, CardFile
+from data_prep.cards import CARDS
 from data_prep.catalog import with_hashes
 from data_prep.download import fetch, fetch_file
 from data_prep.errors import DataError

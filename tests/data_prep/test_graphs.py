@@ -24,6 +24,13 @@ SMILES = {
     "hypervalent": "FS(F)(F)(F)(F)F",
     "dative": "[NH3]->[Cu+2]",
     "square_planar": "C[Pt@SP1](F)(Cl)[H]",
+    "nitro_written_neutral": "CN(=O)=O",
+    "hydrogen": "[H][H]",
+    "explicit_hydrogen": "[H]C([2H])Cl",
+    "nitrile": "CC#N",
+    "phenalene": "C1=CC2=CC=CC3=CC=CC(=C1)C23",
+    "more_than_a_thousand_sp2_atoms": "C=C" * 600,
+    "ring_stereo": "C1CC/C=C/CCC1",
 }
 
 
@@ -60,6 +67,19 @@ def test_feature_sizes_equal_those_of_the_open_graph_benchmark(ogb_converter):
 def test_bond_direction_follows_the_slashes():
     assert pack("C/C=C/C").bonds[:, 3].tolist() == [1, 1, 0, 0, 1, 1]
     assert pack("C/C=C\\C").bonds[:, 3].tolist() == [1, 1, 0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [text for text in SMILES.values() if "/" not in text],
+    ids=[name for name, text in SMILES.items() if "/" not in text],
+)
+def test_bonds_of_a_smiles_without_slashes_need_not_be_asked_for_directions(smiles):
+    mol = Chem.MolFromSmiles(smiles)
+    asked, spared = GraphCollector(), GraphCollector()
+    asked.add(mol)
+    spared.add(mol, directed=False)
+    np.testing.assert_array_equal(asked.pack().bonds, spared.pack().bonds)
 
 
 def test_all_codes_lie_within_their_sizes():

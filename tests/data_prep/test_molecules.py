@@ -68,6 +68,17 @@ def test_a_molecule_without_inchi_gets_a_checksum_as_key():
     assert run(["*C"]).table.keys[0].startswith("SMILES:")
 
 
+def test_graphs_alone_are_the_same_graphs_and_cannot_be_saved(tmp_path):
+    smiles = ["C/C=C/C", "c1ccccc1O", "[Na+].[Cl-]"]
+    whole, bare = run(smiles).table, run(smiles, graphs_only=True).table
+    np.testing.assert_array_equal(whole.graphs.bonds, bare.graphs.bonds)
+    np.testing.assert_array_equal(whole.graphs.fingerprint, bare.graphs.fingerprint)
+    assert list(bare.smiles) == list(whole.smiles)
+    assert {*bare.keys, *bare.scaffold, *bare.property_text} == {""}
+    with pytest.raises(DataError, match="graphs only"):
+        bare.save(tmp_path)
+
+
 def test_processes_give_the_same_table_as_one():
     smiles = ["C" * (1 + number % 40) + "O" * (number % 7) for number in range(1200)]
     alone, parallel = run(smiles), featurise(smiles, workers=2, progress=False)

@@ -25,7 +25,12 @@ SCHEMA = {
 }
 
 
-def frame(rows: list[tuple[int, int, float]], splits: list[str] | None = None) -> pl.DataFrame:
+def frame(
+    rows: list[tuple[int, int, float | None]],
+    splits: list[str] | None = None,
+    queries: list[str] | None = None,
+    texts: list[str] | None = None,
+) -> pl.DataFrame:
     first, second, label = zip(*rows, strict=True)
     return pl.DataFrame(
         {
@@ -33,6 +38,8 @@ def frame(rows: list[tuple[int, int, float]], splits: list[str] | None = None) -
             "mol_b": pl.Series(second, dtype=pl.Int32),
             "label": pl.Series(label, dtype=pl.Float64),
             "property": "p",
+            "query": pl.Series(queries or [None] * len(rows), dtype=pl.String),
+            "text": pl.Series(texts or [None] * len(rows), dtype=pl.String),
             "unit": pl.Series([None] * len(rows), dtype=pl.String),
             "split": pl.Series(splits or [None] * len(rows), dtype=pl.String),
             "source": "s",
@@ -81,6 +88,25 @@ def test_a_typed_pair_may_have_several_types_and_keeps_its_order():
     result = merged([(0, 1, 3), (0, 1, 5), (0, 1, 3), (1, 0, 3)], "typed-ddi")
     assert result.frame.select("mol_a", "mol_b", "label").rows() == [(0, 1, 3.0), (0, 1, 5.0), (1, 0, 3.0)]
     assert result.conflict_pairs == 0
+
+
+def test_a_side_effect_contradicts_only_itself():
+    shape = FAMILIES["side-effect"]
+    rows = frame([(0, 1, 1), (1, 0, 0), (0, 1, 1), (0, 1, 1)], queries=["cough", "nausea", "nausea", "cough"])
+    result = merge_rows(order_pairs(rows, shape), shape)
+    assert result.frame.select("mol_a", "query", "label", "n_merged").rows() == [(0, "cough", 1.0, 2)]
+    assert (result.conflict_pairs, result.conflict_rows, result.duplicate_rows) == (1, 2, 1)
+
+
+def test_a_molecule_may_have_several_captions():
+    shape = FAMILIES["caption"]
+    rows = frame([(0, -1, None)] * 3, texts=["An acid.", "A salt.", "An acid."])
+    result = merge_rows(order_pairs(rows, shape), shape)
+    assert result.frame.select("mol_b", "text", "n_merged").rows() == [
+        (-1, "An acid.", 2),
+        (-1, "A salt.", 1),
+    ]
+    assert result.frame["label"].to_list() == [None, None]
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from data_prep.errors import DataError
@@ -103,13 +105,28 @@ def test_labels_of_each_family(write, family, cell, label, problem):
     assert [reject.kind for reject in raw.rejects] == ([problem] if problem else [])
 
 
-def test_the_side_effect_is_the_property_and_must_be_there(write):
+def test_the_side_effect_is_the_query_and_must_be_there(write):
     names = PairColumnNames(a="a", b="b", label="y", query="effect")
-    raw = read_columns(
-        write("a,b,y,effect\nC,O,1,nausea\nC,N,1,\n"), names, FAMILIES["side-effect"], dataset="d"
-    )
-    assert raw.frame["property"].to_list() == ["nausea"]
+    path = write("a,b,y,effect\nC,O,1,nausea\nC,N,1,\n")
+    raw = read_columns(path, names, FAMILIES["side-effect"], dataset="d")
+    assert raw.frame.select("property", "query").rows() == [("side effect", "nausea")]
     assert raw.rejects[0].kind == "empty query"
+    assert raw.notes == []
+    with pytest.raises(DataError, match="side-effect needs --query"):
+        read_columns(path, replace(names, query=None), FAMILIES["side-effect"], dataset="d")
+    with pytest.raises(DataError, match="ddi has no query"):
+        read_columns(path, names, FAMILIES["ddi"], dataset="d")
+
+
+def test_labels_whose_sign_was_taken_are_counted(write):
+    """Published sets of side effects give scores, whose sign says yes or no."""
+    path = write("smiles1,smiles2,label,query\nC,O,2.5,cough\nC,N,-1,cough\nC,S,1,cough\nC,P,0,cough\n")
+    names = PairColumnNames(a="smiles1", b="smiles2", label="label", query="query")
+    raw = read_columns(path, names, FAMILIES["side-effect"], dataset="d")
+    assert raw.frame["label"].to_list() == [1.0, 0.0, 1.0, 0.0]
+    assert raw.notes == [
+        "2 labels of table.csv are neither 0 nor 1: positive ones count as yes, others as no."
+    ]
 
 
 def test_a_family_with_several_properties_asks_for_one(write):

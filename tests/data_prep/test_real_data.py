@@ -88,17 +88,20 @@ def test_both_layouts_of_combisolv_hold_the_same_pairs(real_data, combisolv, tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"),
-    [("abraham", 6091), ("freesolv_560", 560), ("combisolv_qm_1k", 800), ("combisolv_qm", 100_000)],
+    ("name", "rows", "solutes", "solvents"),
+    [("abraham", 6091, 955, 100), ("freesolv_560", 560, 560, 1), ("combisolv_qm_1k", 800, 774, 257)],
+    ids=["abraham", "freesolv_560", "combisolv_qm_1k"],
 )
-def test_rows_of_the_other_solvation_files(real_data, name, rows):
-    raw = read_dataset(name, real_data)
-    assert len(raw.frame) == rows
-    assert raw.rejects == []
+def test_the_other_solvation_sets(real_data, tmp_path, name, rows, solutes, solvents):
+    report, pairs, _ = build(tmp_path, "build", name, "--root", real_data)
+    assert (report["rows"]["read"], report["rows"]["rejected"]["count"], len(pairs)) == (rows, 0, rows)
+    assert (pairs["mol_a"].n_unique(), pairs["mol_b"].n_unique()) == (solutes, solvents)
 
 
 def test_combisolv_qm_has_284_solvents(real_data):
-    frame = read_dataset("combisolv_qm", real_data).frame
+    raw = read_dataset("combisolv_qm", real_data)
+    assert (len(raw.frame), raw.rejects) == (100_000, [])
+    frame = raw.frame
     solvents = {Chem.CanonSmiles(smiles) for smiles in frame["smiles_b"].unique()}
     assert len(solvents) == 284
     assert frame["label"].min() == pytest.approx(-52.9, abs=0.1)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.build import load_pairs
+from data_prep.build import BuildOptions, build_pairs, load_pairs
 from data_prep.errors import DataError
+from data_prep.readers.captions import read_captions
 from data_prep.readers.columns import PairColumnNames
 from data_prep.splits import PairColumns, SplitPlan, cold_split, draw_split, group_split, random_split
 
@@ -132,6 +135,34 @@ def test_a_stored_split_by_pair_ignores_order_and_spelling(tmp_path, build, writ
         tmp_path, build, ROWS, "smiles_a,smiles_b,part\nN,[CH4],test\nC,O,valid\nCCCC,C,train\n", write
     )
     assert found == {("C", "O"): "valid", ("C", "N"): "test", ("CC", "N"): "none"}
+
+
+@pytest.mark.parametrize(
+    ("split_file", "unused"),
+    [
+        ("row,part\n0,train\n1,test\n7,test\n8,none\n", 1),
+        ("smiles_a,smiles_b,part\nC,O,train\nCCCC,C,test\nCCCCC,C,valid\nCCC,C,none\n", 2),
+        ("row,part\n0,train\n1,test\n", 0),
+    ],
+    ids=["rows", "pairs", "all_used"],
+)
+def test_entries_of_a_stored_split_without_a_row_are_counted(tmp_path, build, write, split_file, unused):
+    stored(tmp_path, build, ROWS, split_file, write)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["split"]["unused_assignments"] == unused
+    assert any("name no row that was kept" in note for note in report["notes"]) == bool(unused)
+
+
+def test_a_stored_split_of_single_molecules_numbers_rows(tmp_path, write):
+    raw = read_captions(write("s,t\nC,A gas.\nCC,A gas.\n"), smiles="s", text="t", dataset="tiny")
+    pairs_file = write("smiles_a,smiles_b,part\nC,CC,train\n", "pairs.csv")
+    options = BuildOptions(split=SplitPlan("file", file=pairs_file, column="part"), progress=False)
+    with pytest.raises(DataError, match="one molecule in a row; number the rows"):
+        build_pairs(raw, tmp_path / "out", options)
+    rows_file = write("row,part\n0,train\n1,test\n", "rows.csv")
+    options = BuildOptions(split=SplitPlan("file", file=rows_file, column="part"), progress=False)
+    sizes = build_pairs(raw, tmp_path / "out", options)["split"]["sizes"]
+    assert (sizes["train"], sizes["test"]) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,20 @@ from moltc.baselines import (
     solvent_mean,
     train_log_odds,
     train_mean,
+    type_frequencies,
+    type_frequencies_of_drugs,
 )
 
 
 def make_pairs(rows: list[tuple[int, int, float, str]]) -> PairArrays:
     a, b, label, split = zip(*rows, strict=True)
     return PairArrays(np.array(a), np.array(b), np.array(label, dtype=float), np.array(split))
+
+
+def zip_rows(pairs: PairArrays) -> list[tuple[int, int, float, str]]:
+    """The rows that :func:`make_pairs` takes."""
+    columns = (pairs.mol_a, pairs.mol_b, pairs.label, pairs.split)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 SOLUTIONS = make_pairs(
@@ -50,6 +58,21 @@ INTERACTIONS = make_pairs(
         (2, 3, 0, "valid"),
         (0, 4, 1, "test"),
         (1, 2, 0, "test"),
+    ]
+)
+
+
+TYPES = make_pairs(
+    [
+        (0, 1, 2, "train"),
+        (0, 2, 2, "train"),
+        (0, 3, 1, "train"),
+        (1, 0, 2, "train"),
+        (4, 3, 0, "train"),
+        (0, 3, 1, "valid"),
+        (1, 2, 2, "test"),
+        (5, 6, 2, "test"),
+        (3, 0, 0, "none"),
     ]
 )
 
@@ -94,6 +117,27 @@ def test_log_odds_of_the_training_rate_stay_finite() -> None:
     assert train_log_odds(only_yes)[0] == pytest.approx(np.log(1.5 / 0.5))
 
 
+def test_shares_of_the_types_are_smoothed_by_half_a_pair() -> None:
+    expected = np.log(np.array([1.5, 1.5, 3.5]) / 6.5)
+    np.testing.assert_allclose(type_frequencies(TYPES), np.tile(expected, (9, 1)))
+
+
+def test_naive_bayes_of_the_two_drugs_by_hand() -> None:
+    """Drug 0 has types 2, 2, 1 in the first slot, drug 3 has types 1, 0 in the second."""
+    overall = np.array([1.5, 1.5, 3.5]) / 6.5
+    first, second = (np.array([0, 1, 2]) + overall) / 4, (np.array([1, 1, 0]) + overall) / 3
+    joint = first * second / overall
+    np.testing.assert_allclose(np.exp(type_frequencies_of_drugs(TYPES)[5]), joint / joint.sum())
+
+
+def test_drugs_unseen_in_their_slot_say_nothing() -> None:
+    found = type_frequencies_of_drugs(TYPES)
+    np.testing.assert_allclose(found[[7]], type_frequencies(TYPES)[[7]])  # neither drug was seen
+    only_second = np.array([0, 0, 1]) + np.array([1.5, 1.5, 3.5]) / 6.5  # drug 2, which was second once
+    one_unseen = type_frequencies_of_drugs(make_pairs([*zip_rows(TYPES), (9, 2, 2.0, "test")]))[-1]
+    np.testing.assert_allclose(np.exp(one_unseen), only_second / 2)
+
+
 def test_best_threshold_splits_separable_scores() -> None:
     scores = np.arange(11.0)
     threshold = best_threshold(scores, (scores > 6).astype(float))
@@ -126,6 +170,21 @@ def test_instant_baselines_of_yes_or_no() -> None:
     assert results["degree"].metrics["valid"]["accuracy"].value == 1.0
 
 
+def test_instant_baselines_of_types() -> None:
+    results = naive_baselines("class", TYPES, resamples=20)
+    assert list(results) == ["constant", "drug_types"] == list(baseline_names("class"))
+    assert [result.title for result in results.values()] == [
+        "most frequent type",
+        "type frequencies of the two drugs",
+    ]
+    assert results["constant"].prediction.tolist()[5:8] == [2, 2, 2]
+    assert np.isnan(results["constant"].prediction).tolist() == [True] * 5 + [False] * 3 + [True]
+    assert results["constant"].metrics["test"]["accuracy"].value == 1.0
+    assert results["constant"].metrics["valid"]["accuracy"].value == 0.0
+    assert {"macro_f1", "kappa", "nll"} <= set(results["drug_types"].metrics["test"])
+    assert baseline_names("class", slow=True) == ("constant", "drug_types", "morgan_mlp")
+
+
 def test_degree_products_of_zero_and_one_are_scores_not_decisions() -> None:
     rows: list[tuple[int, int, float, str]] = [(0, 1, 1, "train"), (2, 3, 0, "train")]
     rows += [(a, b, y, s) for s in ("valid", "test") for a, b, y in ((0, 1, 1), (2, 3, 0), (1, 0, 1))]
@@ -140,10 +199,12 @@ def test_degree_products_of_zero_and_one_are_scores_not_decisions() -> None:
         ("number", SOLUTIONS, {"include": ["degree"]}, "unknown baseline 'degree'"),
         ("number", SOLUTIONS, {"include": ["morgan_hgb"]}, "needs fingerprints"),
         ("binary", SOLUTIONS, {}, "label of row 1 is 3"),
-        ("typed", SOLUTIONS, {}, "number, binary"),
+        ("class", SOLUTIONS, {}, "label of row 5 is 2.5"),
+        ("class", TYPES, {"include": ["morgan_hgb"]}, "unknown baseline 'morgan_hgb'"),
+        ("text", SOLUTIONS, {}, "number, binary, class"),
         ("binary", make_pairs([(0, 1, 1, "train"), (0, 2, 0, "test")]), {}, "valid split, which has no rows"),
     ],
-    ids=["unknown", "no fingerprints", "label", "kind", "no valid rows"],
+    ids=["unknown", "no fingerprints", "label", "no type", "trees of types", "kind", "no valid rows"],
 )
 def test_impossible_tables_are_refused(kind: Any, pairs: PairArrays, options: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
@@ -226,6 +287,15 @@ def chchminer(splits: Path, column: str) -> tuple[PairArrays, list[str]]:
     return pairs_of(first, second, table["label"].to_numpy(), table[column])
 
 
+def drugbank86(real_data: Path, splits: Path, name: str, column: str) -> tuple[PairArrays, list[str]]:
+    folder = real_data / "drugbank_ddi86"
+    smiles = dict(pl.read_csv(folder / "drug_smiles.csv")["drug_id", "smiles"].iter_rows())
+    parts = pl.read_csv(splits / f"drugbank86_{name}.csv")
+    rows = pl.read_csv(folder / "Drugbank.txt", separator="\t")[parts["row"].to_numpy()]
+    first, second = ([smiles[drug] for drug in rows[side]] for side in ("drug1", "drug2"))
+    return pairs_of(first, second, parts["label"].to_numpy(), parts[column])
+
+
 def assert_figures(
     baseline: Baseline, names: tuple[str, ...], expected: tuple[float, ...], unit: float
 ) -> None:
@@ -295,6 +365,30 @@ def test_degrees_on_chchminer(
         assert_figures(results[key], ("auc_roc", "average_precision", "accuracy"), expected, 0.0001)
 
 
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "column", "constant", "drug_types"),
+    [
+        ("random", "split", (0.3167, 0.0056, 0.0), (0.8780, 0.6438, 0.8551)),
+        ("cold", "split_cold1", (0.3374, 0.0061, 0.0), (0.6120, 0.3251, 0.5128)),
+        ("cold", "split_cold2", (0.3598, 0.0095, 0.0), (0.3598, 0.0095, 0.0)),
+    ],
+    ids=["random", "one unseen", "both unseen"],
+)
+def test_types_on_drugbank(
+    real_data: Path,
+    splits: Path,
+    name: str,
+    column: str,
+    constant: tuple[float, ...],
+    drug_types: tuple[float, ...],
+) -> None:
+    pairs, _ = drugbank86(real_data, splits, name, column)
+    results = naive_baselines("class", pairs, resamples=0)
+    for key, expected in (("constant", constant), ("drug_types", drug_types)):
+        assert_figures(results[key], ("accuracy", "macro_f1", "kappa"), expected, 0.0002)
+
+
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_fingerprint_models_on_freesolv(real_data: Path, splits: Path) -> None:
@@ -319,3 +413,11 @@ def test_perceptron_on_chchminer(splits: Path) -> None:
     pairs, smiles = chchminer(splits, "split_random")
     results = naive_baselines("binary", pairs, packed_morgan(smiles), include=["morgan_mlp"], resamples=0)
     assert_figures(results["morgan_mlp"], ("auc_roc", "average_precision"), (0.9596, 0.9549), 0.015)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_perceptron_on_drugbank(real_data: Path, splits: Path) -> None:
+    pairs, smiles = drugbank86(real_data, splits, "cold", "split_cold1")
+    results = naive_baselines("class", pairs, packed_morgan(smiles), include=["morgan_mlp"], resamples=0)
+    assert_figures(results["morgan_mlp"], ("accuracy", "macro_f1"), (0.7173, 0.6038), 0.04)

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from data_prep.records import TypedClass
 from moltc.backbone.prompt import Soft
 from moltc.chain_of_thought import ChainOfThought, PromptStyle, interval_step, phrases, prompt_pieces
-from moltc.families import CHROMOPHORE, DDI, FAMILIES, SIDE_EFFECT, SOLVATION, Family
+from moltc.families import (
+    CAPTION,
+    CHROMOPHORE,
+    DDI,
+    FAMILIES,
+    SIDE_EFFECT,
+    SOLVATION,
+    TYPED_DDI,
+    Family,
+)
 
 BROAD = ChainOfThought(properties=True)
 GIVEN = ChainOfThought(properties=True, teacher_force_properties=True)
 GRAPHS_ONLY = PromptStyle(smiles=False)
 QUESTION = "\nQuestion: What is the solvation free energy of the solute in the solvent, in kcal/mol?\n"
+TYPED = TYPED_DDI.with_classes(
+    [TypedClass("{a} blocks {b}.", False), TypedClass("{a} and {b} add up.", True)]
+)
 REASONING = SOLVATION.reasoning("a small alcohol", "water")
 
 
@@ -28,6 +41,18 @@ def test_default_prompt() -> None:
         Soft("solvent", 2),
         QUESTION + "Answer: ",
     )
+
+
+def test_a_family_may_ask_about_one_molecule() -> None:
+    assert prompt_pieces(CAPTION, "CCO") == (
+        "Molecule: [START_I_SMILES]CCO[END_I_SMILES]",
+        Soft("drug", 1),
+        "\nQuestion: What is this molecule like?\nAnswer: ",
+    )
+    assert CAPTION.reasoning("a small alcohol") == "Molecule: a small alcohol\n"
+    assert "<drug 2>" not in written(prompt_pieces(CAPTION, None, style=GRAPHS_ONLY))
+    with pytest.raises(ValueError, match="a second is given: 'O'; leave it out"):
+        prompt_pieces(CAPTION, "CCO", "O")
 
 
 def test_graph_only_prompt_has_no_smiles_block() -> None:
@@ -104,18 +129,30 @@ def test_impossible_choices_are_refused() -> None:
 
 @pytest.mark.parametrize("style", [PromptStyle(), GRAPHS_ONLY], ids=["smiles", "graphs-only"])
 @pytest.mark.parametrize("cot", [ChainOfThought(), BROAD, GIVEN], ids=["fine", "broad", "given"])
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize("family", (FAMILIES | {TYPED.name: TYPED}).values(), ids=FAMILIES)
 def test_every_phrase_occurs_in_a_prompt_or_an_answer(
     family: Family, cot: ChainOfThought, style: PromptStyle
 ) -> None:
     name = next(iter(family.questions))
     query = "nausea" if "{query}" in family.questions[name] else None
-    space = family.answer_space(cot, property=name, label_range=(-2.0, 7.0))
-    reasoning = family.reasoning("x", "y")
+    space, texts = None, ["any text"]
+    if family.kind != "text":
+        space = family.answer_space(cot, property=name, label_range=(-2.0, 7.0))
+        texts = space.texts
+    if family is TYPED:
+        texts = [*texts, *TYPED.answer_space(cot, exchanged=True).texts]
+    pair = len(family.roles) == 2
     prompt = prompt_pieces(
-        family, "C", "O", property=name, query=query, cot=cot, reasoning=reasoning, style=style
+        family,
+        "C",
+        "O" if pair else None,
+        property=name,
+        query=query,
+        cot=cot,
+        reasoning=family.reasoning("x", "y" if pair else None),
+        style=style,
     )
-    text = "\n".join([written(prompt), *space.texts])
+    text = "\n".join([written(prompt), *texts])
     found = phrases(family, space, property=name, cot=cot, style=style)
     assert [phrase for phrase in found if phrase not in text] == []
     assert len(found) == len(set(found))

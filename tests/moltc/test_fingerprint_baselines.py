@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from moltc.baselines import FamilyKind, PairArrays, naive_baselines
+from moltc.baselines import PairArrays, naive_baselines
+from moltc.class_metrics import class_metrics
+from moltc.family import FamilyKind
 from moltc.fingerprint_baselines import (
     PerceptronSettings,
     _batches,
@@ -29,14 +31,19 @@ def computed_pairs(kind: FamilyKind, n: int = 360) -> tuple[PairArrays, np.ndarr
     bits = rng.integers(0, 2, size=(MOLECULES, 512), dtype=np.uint8)
     a, b = rng.integers(MOLECULES, size=(2, n))
     value = 2.0 * bits[a, 0] + 2.0 * bits[b, 0] - 1.0 * bits[a, 1] - 1.0 * bits[b, 1]
-    label = value if kind == "number" else (value > 1).astype(float)
+    label = (value > 1).astype(float)
+    if kind == "number":
+        label = value
+    if kind == "class":  # depends on the order
+        label = 2.0 * bits[a, 0] + bits[b, 1]
     split = rng.choice(["train", "valid", "test", "none"], p=[0.7, 0.1, 0.15, 0.05], size=n)
     return PairArrays(a, b, label, split), np.packbits(bits, axis=1)
 
 
-def test_numbers_see_both_molecules_in_order() -> None:
+@pytest.mark.parametrize("kind", ["number", "class"])
+def test_numbers_and_classes_see_both_molecules_in_order(kind: FamilyKind) -> None:
     a, b = np.array([[1, 0]], dtype=np.uint8), np.array([[1, 1]], dtype=np.uint8)
-    assert pair_features("number", a, b).tolist() == [[1, 0, 1, 1]]
+    assert pair_features(kind, a, b).tolist() == [[1, 0, 1, 1]]
 
 
 def test_yes_or_no_sees_sum_and_difference_in_either_order() -> None:
@@ -47,6 +54,7 @@ def test_yes_or_no_sees_sum_and_difference_in_either_order() -> None:
 
 def test_perceptron_has_its_published_size() -> None:
     assert sum(p.numel() for p in build_perceptron(4096).parameters()) == 2_230_273
+    assert sum(p.numel() for p in build_perceptron(4096, 86).parameters()) == 2_252_118
 
 
 LEARNERS = pytest.mark.parametrize(
@@ -87,6 +95,35 @@ def test_learners_find_the_rule(
         assert regression_metrics(pairs.label[test], prediction, resamples=0)["pearson"].value > at_least
     else:
         assert binary_metrics(pairs.label[test], prediction, resamples=0)["auc_roc"].value > at_least
+
+
+def test_the_perceptron_learns_classes_that_depend_on_the_order() -> None:
+    pairs, fingerprints = computed_pairs("class")
+    options: dict[str, Any] = {"settings": PerceptronSettings(20, 64)}
+    scores = perceptron("class", pairs, fingerprints, seed=3, **options)
+    scored = np.isin(pairs.split, ["valid", "test"])
+    assert scores.shape == (len(pairs.label), 4)
+    assert (np.isfinite(scores).all(axis=1) == scored).all()
+    np.testing.assert_allclose(np.exp(scores[scored]).sum(axis=1), 1.0)
+    test = pairs.rows("test")
+    assert class_metrics(pairs.label[test], scores[test], resamples=0)["accuracy"].value > 0.8
+    np.testing.assert_array_equal(scores, perceptron("class", pairs, fingerprints, seed=3, **options))
+
+
+def test_boosted_trees_refuse_classes() -> None:
+    with pytest.raises(ValueError, match="not kind 'class': take the perceptron"):
+        boosted_trees("class", *computed_pairs("class"))
+
+
+@pytest.mark.parametrize(
+    ("train_pairs", "kind", "epochs", "batch_size"),
+    [(50_000, "number", 12, 256), (50_000, "class", 10, 1024), (500, "class", 40, 64)],
+    ids=["numbers", "many typed pairs", "few typed pairs"],
+)
+def test_training_length_follows_the_number_of_pairs(
+    train_pairs: int, kind: FamilyKind, epochs: int, batch_size: int
+) -> None:
+    assert PerceptronSettings.for_size(train_pairs, kind) == PerceptronSettings(epochs, batch_size)
 
 
 @pytest.mark.parametrize("name", ["morgan_hgb", "morgan_mlp"])

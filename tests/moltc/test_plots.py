@@ -14,6 +14,8 @@ from matplotlib.image import imread
 
 from moltc.plots import (
     MANY_POINTS,
+    class_bars,
+    confusion_plot,
     loss_curves,
     parity_plot,
     reliability_plot,
@@ -27,6 +29,8 @@ PREDICTION = TRUTH + RNG.normal(0, 0.3, size=60)
 LABELS = (RNG.random(60) < 0.5).astype(float)
 SCORES = LABELS + RNG.normal(size=60)
 PROBABILITIES = 1 / (1 + np.exp(-SCORES))
+CLASSES = np.minimum(RNG.geometric(0.3, size=200) - 1, 8)
+ANSWERED = np.where(RNG.random(200) < 0.7, CLASSES, RNG.integers(-1, 9, size=200))
 LOG = "epoch,step,train/loss,val/loss\n0,0,2.0,\n0,10,1.0,\n0,10,,1.5\n1,20,0.5,\n1,20,,1.2\n"
 
 
@@ -41,6 +45,8 @@ PLOTS: dict[str, Callable[..., Path]] = {
     "residuals": lambda path, **kw: residual_histogram(path, TRUTH, PREDICTION, unit="nm", **kw),
     "roc": lambda path, **kw: roc_plot(path, LABELS, {"model": SCORES}, areas={"model": 0.7}, **kw),
     "reliability": lambda path, **kw: reliability_plot(path, LABELS, {"model": PROBABILITIES}, **kw),
+    "class bars": lambda path, **kw: class_bars(path, CLASSES, ANSWERED, **kw),
+    "confusion": lambda path, **kw: confusion_plot(path, CLASSES, ANSWERED, top=5, **kw),
     "loss": lambda path, **kw: loss_curves(path, write_log(path.parent), **kw),
 }
 
@@ -90,8 +96,10 @@ def test_invalid_predictions_may_be_nan(tmp_path: Path) -> None:
         (lambda path: residual_histogram(path, [], [], title="t"), "one length"),
         (lambda path: roc_plot(path, [1, 1], {"model": [0.1, 0.2]}, title="t"), "2 of 2 are yes"),
         (lambda path: reliability_plot(path, [0, 1], {"raw": [0.1, 2.0]}, title="t"), "raw: row 1 has"),
+        (lambda path: class_bars(path, [0, 0.5], [0, 1], title="t"), "row 1 is 0.5"),
+        (lambda path: confusion_plot(path, [0, 3], [0, 1], names=["a", "b"], title="t"), "class 3 occurs"),
     ],
-    ids=["lengths", "empty", "one class", "no probability"],
+    ids=["lengths", "empty", "one class", "no probability", "no class number", "no name"],
 )
 def test_bad_columns_are_refused_and_leave_no_file(
     draw: Callable[[Path], Path], words: str, tmp_path: Path

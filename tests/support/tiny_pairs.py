@@ -29,11 +29,12 @@ from moltc.backbone.qformer import QFormerConfig
 from moltc.backbone.tokenizer import SPECIAL, wrap
 from moltc.backbone.towers import TowerConfig
 from moltc.chain_of_thought import ChainOfThought, PromptStyle
-from moltc.collate import PairBatch, PairCollator, PairTable
+from moltc.collate import PairBatch, PairCollator
 from moltc.data import PairDataModule
 from moltc.model import DecodingConfig, MolTC, MolTCConfig
-from moltc.module import PairModule, training_texts
-from moltc.task import Task
+from moltc.module import PairModule
+from moltc.pair_table import PairTable
+from moltc.stages import training_texts
 from moltc.training import AtomicCheckpointIO
 
 SMILES = (
@@ -130,10 +131,10 @@ def tiny_config(**parts: Any) -> MolTCConfig:
 
 
 def build(config: MolTCConfig, table: PairTable, seed: int = 0) -> MolTC:
-    """An untrained model for the table's task, ready to answer."""
+    """An untrained model for the tasks of a table, ready to answer."""
     train = table.rows("train")
-    task = Task.from_labels(table.family, table.property, table.dataset, table.label[train])
-    return MolTC.build(config, task, training_texts(config, task, table, train), seed=seed).eval()
+    tasks = table.tasks(train)
+    return MolTC.build(config, tasks, training_texts(config, tasks, table, train), seed=seed).eval()
 
 
 def collator(
@@ -141,7 +142,7 @@ def collator(
 ) -> PairCollator:
     """The collator that writes the model's prompts, for answering unless told otherwise."""
     lm = model.language_model
-    return PairCollator(table, model.writer, lm.sharing, targets, both_orders, lm.tokenizer.pad_token_id)
+    return PairCollator(table, model.writers, lm.sharing, targets, both_orders, lm.tokenizer.pad_token_id)
 
 
 def train_batch(model: MolTC, table: PairTable, rows: Any) -> PairBatch:

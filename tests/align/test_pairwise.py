@@ -1,0 +1,441 @@
+"""Losses put together from parts: what theory promises, and that no cut of a batch changes anything."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from preference_batches import policy_gradient, random_batch, with_gradient
+from torch import Tensor
+
+from align.gap_statistics import FRESH, GapState
+from align.loss_config import PreferenceLossConfig, build_loss
+from align.objective import LossOutput, Step
+from align.preferences import Preferences, concatenate
+from align.ranks import SimulatedRanks
+from align.two_pass import plan
+
+PAIRED = ["dpo", "cdpo", "robust_dpo", "ipo", "kto_pair", "simpo", "cpo", "orpo"]
+COUPLED = ["alpha_dpo", "beta_dpo", "dr_dpo"]
+EVERY = [*PAIRED, *COUPLED, "sdpo"]
+COMBINED: dict[str, dict[str, Any]] = {
+    "s-dpo-with-dr": {"method": "sdpo", "reduction": "dr"},
+    "simpo-with-gaussian": {"method": "simpo", "selector": "gaussian"},
+    "ipo-with-dynamic-beta": {"method": "ipo", "beta_policy": "batch_dynamic"},
+    "s-dpo-with-everything": {
+        "method": "sdpo",
+        "selector": "gaussian",
+        "beta_policy": "batch_dynamic",
+        "reduction": "dr",
+        "margin": "adaptive",
+        "gamma": 0.3,
+    },
+}
+WARM = GapState(mean=0.4, std=2.0, updates=7, std_updates=7)
+STEP = Step(key=(1, 2))
+
+
+def run(batch: Preferences, state: GapState = WARM, step: Step = STEP, **options: Any) -> LossOutput:
+    """A loss by its options, back-propagated."""
+    output = build_loss(PreferenceLossConfig(**options))(batch, state, step)
+    output.loss.backward()
+    return output
+
+
+def value_and_gradient(batch: Preferences, step: Step = STEP, **options: Any) -> tuple[Tensor, Tensor]:
+    batch = with_gradient(batch)
+    output = run(batch, step=step, **options)
+    return output.loss.detach(), policy_gradient(batch)
+
+
+def assert_same(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], **tolerance: float) -> None:
+    for left, right in zip(one, other, strict=True):
+        torch.testing.assert_close(left, right, **({"rtol": 1e-9, "atol": 1e-12} | tolerance))
+
+
+class TestLimits:
+    """One method turns into another where its extra part is switched off."""
+
+    @pytest.mark.parametrize(
+        ("special", "general"),
+        [
+            pytest.param({"method": "dpo", "beta": 1.0}, {"method": "sdpo"}, id="s-dpo-of-one-is-dpo"),
+            pytest.param(
+                {"method": "simpo", "beta": 10.0, "gamma_beta_ratio": 0.4},
+                {"method": "alpha_dpo", "alpha": 0.0},
+                id="alpha-zero-is-simpo",
+            ),
+            pytest.param(
+                {"method": "dpo"},
+                {"method": "beta_dpo", "beta_slope": 0.0, "keep_ratio": 1.0},
+                id="beta-dpo-without-slope-and-filter-is-dpo",
+            ),
+            pytest.param({"method": "dpo"}, {"method": "cdpo", "label_smoothing": 0.0}, id="cdpo-is-dpo"),
+            pytest.param(
+                {"method": "dpo"}, {"method": "robust_dpo", "label_smoothing": 0.0}, id="robust-is-dpo"
+            ),
+            pytest.param(
+                {"method": "cpo", "sft_weight": 0.0},
+                {"method": "dpo", "score": "log_prob"},
+                id="cpo-is-free-dpo",
+            ),
+            pytest.param(
+                {"method": "alpha_dpo", "alpha": 0.2},
+                {"method": "alpha_dpo", "alpha": 2.0, "alpha_scale": "paper"},
+                id="alpha-outside-beta-is-beta-times-as-large",
+            ),
+            pytest.param(
+                {"method": "simpo", "gamma_beta_ratio": 0.5}, {"method": "simpo", "gamma": 1.0}, id="gamma"
+            ),
+            pytest.param(
+                {"method": "beta_dpo", "beta_slope": 0.6},
+                {"method": "beta_dpo", "beta_slope": 6.0, "discrepancy": "reward"},
+                id="discrepancy-in-rewards",
+            ),
+        ],
+    )
+    def test_special_case(self, special: dict[str, Any], general: dict[str, Any]) -> None:
+        batch = random_batch()
+        assert_same(value_and_gradient(batch, **special), value_and_gradient(batch, **general))
+
+    def test_soft_minimum_of_large_softness_is_the_mean(self) -> None:
+        batch = random_batch()
+        soft = value_and_gradient(batch, method="dr_dpo", beta_prime=1e8)
+        assert_same(soft, value_and_gradient(batch, method="dpo"), rtol=1e-6)
+
+    def test_soft_minimum_of_small_softness_is_the_least_loss(self) -> None:
+        output = run(with_gradient(random_batch()), method="dr_dpo", beta_prime=1e-6)
+        assert output.loss.item() == pytest.approx(output.per_example.min().item(), abs=1e-4)
+        assert output.weights.max().item() == pytest.approx(1.0)
+
+    def test_small_beta_makes_dpo_linear_in_the_gap(self) -> None:
+        batch = random_batch()
+        gradient = value_and_gradient(batch, method="dpo", beta=1e-8)[1] / 1e-8
+        torch.testing.assert_close(gradient[:, 0], torch.full((6,), -0.5 / 6, dtype=torch.float64))
+
+    def test_s_dpo_of_equal_policy_and_reference_is_the_logarithm_of_the_choices(self) -> None:
+        batch = random_batch(rows=3, rejected=4)
+        output = build_loss(PreferenceLossConfig(method="sdpo"))(replace(batch, reference=batch.policy))
+        torch.testing.assert_close(output.per_example, torch.full((3,), math.log(5.0)).double())
+
+
+class TestInvariance:
+    @pytest.mark.parametrize("method", EVERY)
+    def test_order_of_rows(self, method: str) -> None:
+        """Also of the rows that beta-DPO draws: its noise follows the ids."""
+        batch = random_batch(rows=9)
+        order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
+        loss, gradient = value_and_gradient(batch, method=method)
+        assert_same(value_and_gradient(batch.rows(order), method=method), (loss, gradient[order]))
+
+    def test_order_of_rejected_completions(self) -> None:
+        batch = random_batch(rejected=4)
+        order = torch.tensor([0, 3, 1, 4, 2])
+        moved = replace(
+            batch,
+            policy=batch.policy[:, order],
+            reference=None if batch.reference is None else batch.reference[:, order],
+        )
+        loss, gradient = value_and_gradient(batch, method="sdpo")
+        assert_same(value_and_gradient(moved, method="sdpo"), (loss, gradient[:, order]))
+
+    def test_half_smoothing_does_not_know_which_was_chosen(self) -> None:
+        batch = random_batch()
+        swapped = replace(
+            batch,
+            policy=batch.policy.flip(1),
+            reference=None if batch.reference is None else batch.reference.flip(1),
+        )
+        there = value_and_gradient(batch, method="cdpo", label_smoothing=0.5)
+        back = value_and_gradient(swapped, method="cdpo", label_smoothing=0.5)
+        assert_same(there, (back[0], back[1].flip(1)))
+
+    @pytest.mark.parametrize("method", ["dpo", "cdpo", "robust_dpo", "ipo", "beta_dpo", "dr_dpo", "sdpo"])
+    @settings(max_examples=8, deadline=None)
+    @given(shift=st.floats(-40, 40), seed=st.integers(0, 1000))
+    def test_a_constant_added_to_a_row(self, method: str, shift: float, seed: int) -> None:
+        batch = random_batch(seed=seed)
+        options = {"method": method, "length_normalize": False}
+        moved = replace(batch, policy=batch.policy + shift)
+        assert_same(value_and_gradient(batch, **options), value_and_gradient(moved, **options), atol=1e-9)
+
+    @pytest.mark.parametrize("method", EVERY)
+    def test_padding_to_more_columns(self, method: str) -> None:
+        batch = random_batch()
+        wide = concatenate([batch, random_batch(rows=0, rejected=3)])
+        loss, gradient = value_and_gradient(wide, method=method)
+        assert_same((loss, gradient[:, :2]), value_and_gradient(batch, method=method))
+        assert not gradient[:, 2:].any()
+
+
+class TestCuts:
+    """However a batch is spread over processes and micro-batches, loss, gradient and state are the same."""
+
+    @pytest.mark.parametrize("size", [2, 4], ids=["two-ranks", "four-ranks"])
+    @pytest.mark.parametrize(
+        "options", [{"method": name} for name in EVERY] + list(COMBINED.values()), ids=str
+    )
+    def test_ranks(self, options: dict[str, Any], size: int) -> None:
+        batch = random_batch(rows=8, rejected=3 if options["method"] == "sdpo" else 1, ragged=True)
+        alone = with_gradient(batch)
+        whole = run(alone, **options)
+        gradients = []
+        for rank in range(size):
+            parts = [with_gradient(part) for part in cut(batch, size)]
+            output = run(parts[rank], step=replace(STEP, ranks=SimulatedRanks(parts, rank)), **options)
+            torch.testing.assert_close(output.loss, whole.loss)
+            assert output.state == pytest.approx(whole.state)
+            gradients.append(policy_gradient(parts[rank]) / size)  # as averaging over processes does
+        torch.testing.assert_close(torch.cat(gradients), policy_gradient(alone), rtol=1e-9, atol=1e-12)
+
+    @pytest.mark.parametrize("method", [name for name in [*PAIRED, "sdpo"] if name != "kto_pair"])
+    def test_parts_with_totals_add_up(self, method: str) -> None:
+        batch = random_batch(rows=7)
+        loss = build_loss(PreferenceLossConfig(method=method))
+        assert not loss.couples_batch
+        parts = [with_gradient(part) for part in cut(batch, 3)]
+        totals = sum((loss.count(part) for part in parts[1:]), start=loss.count(parts[0]))
+        shares = [loss(part, step=Step(totals=totals)).loss for part in parts]
+        for share in shares:
+            share.backward()
+        got = torch.stack(shares).sum().detach(), torch.cat([policy_gradient(part) for part in parts])
+        assert_same(got, value_and_gradient(batch, method=method))
+
+    @pytest.mark.parametrize("pieces", [1, 2, 8], ids=["one-by-eight", "two-by-four", "eight-by-one"])
+    @pytest.mark.parametrize(
+        "options", [{"method": name} for name in EVERY] + list(COMBINED.values()), ids=str
+    )
+    def test_planned_micro_batches(self, options: dict[str, Any], pieces: int) -> None:
+        batch = random_batch(rows=8, rejected=3 if options["method"] == "sdpo" else 1)
+        alone = with_gradient(batch)
+        whole = run(alone, **options)
+        planned = plan(build_loss(PreferenceLossConfig(**options)), batch, WARM, STEP)
+        parts = [with_gradient(part) for part in cut(batch, pieces)]
+        start = 0
+        for part in parts:
+            planned.surrogate(part, slice(start, start + len(part))).backward()
+            start += len(part)
+        gradient = torch.cat([policy_gradient(part) for part in parts])
+        torch.testing.assert_close(gradient, policy_gradient(alone), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(planned.output.loss, whole.loss.detach())
+        assert planned.output.state == whole.state
+        assert not planned.active[~planned.output.kept].any()
+
+    def test_local_scope_averages_what_each_process_reduces(self) -> None:
+        batch = random_batch(rows=8)
+        parts = cut(batch, 2)
+        shares = [
+            run(
+                with_gradient(part),
+                method="dr_dpo",
+                step=Step(ranks=SimulatedRanks(parts, rank)),
+                scope="local",
+            )
+            for rank, part in enumerate(parts)
+        ]
+        for part, share in zip(parts, shares, strict=True):
+            torch.testing.assert_close(share.loss, run(with_gradient(part), method="dr_dpo").loss)
+
+    def test_totals_are_refused_where_examples_are_weighed_against_each_other(self) -> None:
+        loss = build_loss(PreferenceLossConfig(method="dr_dpo"))
+        batch = random_batch()
+        with pytest.raises(ValueError, match="plan the optimiser batch"):
+            loss(batch, step=Step(totals=loss.count(batch)))
+
+
+def cut(batch: Preferences, pieces: int) -> list[Preferences]:
+    return [batch.rows(index) for index in torch.arange(len(batch)).tensor_split(pieces)]
+
+
+class TestGradient:
+    @pytest.mark.parametrize(
+        "options", [{"method": name} for name in EVERY if name not in COUPLED[:2]], ids=str
+    )
+    def test_equals_finite_differences(self, options: dict[str, Any]) -> None:
+        loss = build_loss(PreferenceLossConfig(**options))
+        batch = random_batch(rows=3, rejected=2 if options["method"] == "sdpo" else 1)
+        assert torch.autograd.gradcheck(
+            lambda policy: loss(replace(batch, policy=policy)).loss, batch.policy.clone().requires_grad_()
+        )
+
+    @pytest.mark.parametrize("method", ["alpha_dpo", "beta_dpo"])
+    def test_statistics_and_beta_are_constants(self, method: str) -> None:
+        """With offset, beta and selection held, the gradient is that of the plain logistic loss."""
+        batch = with_gradient(random_batch())
+        output = run(batch, method=method)
+        assert output.offset is not None and output.beta is not None
+        score = "log_prob" if method == "alpha_dpo" else "log_ratio"
+        again = with_gradient(random_batch())
+        scores = again.sums(length_normalize=True) if score == "log_prob" else again.log_ratios()
+        u = output.beta * (scores[:, 0] - scores[:, 1] - output.offset)
+        (torch.nn.functional.softplus(-u)[output.kept].sum() / output.kept.sum()).backward()
+        torch.testing.assert_close(policy_gradient(batch), policy_gradient(again))
+
+    @pytest.mark.parametrize("method", [name for name in EVERY if name not in ("ipo", "kto_pair")])
+    def test_raises_the_chosen_and_lowers_the_rejected(self, method: str) -> None:
+        gradient = value_and_gradient(random_batch(), method=method)[1]
+        assert (gradient[:, 0] <= 0).all() and gradient[:, 0].any()
+        assert (gradient[:, 1] >= 0).all() and gradient[:, 1].any()
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["single", "bfloat16"])
+    @pytest.mark.parametrize("margin", [-5000.0, 5000.0], ids=["far-wrong", "far-right"])
+    @pytest.mark.parametrize("method", EVERY)
+    def test_extreme_margins_stay_finite(self, method: str, margin: float, dtype: torch.dtype) -> None:
+        policy = torch.tensor([[-6000.0 + margin, -6000.0], [-6000.0, -6000.0]], dtype=dtype)
+        reference = torch.full((2, 2), -6000.0, dtype=dtype)
+        batch = with_gradient(Preferences(policy, torch.ones(2, 2), reference))
+        output = run(batch, method=method)
+        assert output.loss.isfinite() and output.loss.dtype == torch.float32
+        assert policy_gradient(batch).isfinite().all()
+
+    def test_certain_completions_have_finite_odds(self) -> None:
+        """Probability one: the odds are held, and the gradient is finite."""
+        batch = with_gradient(Preferences(torch.zeros(1, 2), torch.ones(1, 2)))
+        assert run(batch, method="orpo").loss.isfinite()
+        assert policy_gradient(batch).isfinite().all()
+
+
+class TestDegenerate:
+    @pytest.mark.parametrize("method", EVERY)
+    def test_empty_completions_weigh_nothing(self, method: str) -> None:
+        batch = random_batch()
+        lengths = torch.cat([batch.lengths, torch.tensor([[3, 0], [0, 5]])])
+        policy = torch.cat([batch.policy, torch.tensor([[-4.0, 0.0], [0.0, -9.0]]).double()])
+        longer = Preferences(policy, lengths, policy - 1, ids=torch.arange(100, 108))
+        assert batch.reference is not None and longer.reference is not None
+        longer.reference[:6] = batch.reference
+        loss, gradient = value_and_gradient(longer, method=method)
+        assert_same((loss, gradient[:6]), value_and_gradient(batch, method=method))
+        assert not gradient[6:].any()
+
+    @pytest.mark.parametrize(
+        "options", [{"method": name} for name in EVERY] + list(COMBINED.values()), ids=str
+    )
+    def test_nothing_to_compare_is_zero_and_attached(self, options: dict[str, Any]) -> None:
+        batch = with_gradient(Preferences(torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(2, 2)))
+        output = run(batch, state=FRESH, **options)
+        assert output.loss.item() == 0 and output.state == FRESH
+        assert not policy_gradient(batch).any()
+
+    @pytest.mark.parametrize(
+        "options", [{"method": name} for name in EVERY] + list(COMBINED.values()), ids=str
+    )
+    @pytest.mark.parametrize("rows", [1, 4])
+    def test_policy_equal_to_reference_in_the_first_step(self, options: dict[str, Any], rows: int) -> None:
+        batch = random_batch(rows=rows)
+        batch = with_gradient(replace(batch, reference=batch.policy))
+        output = run(batch, state=FRESH, **options)
+        assert output.loss.isfinite() and policy_gradient(batch).isfinite().all()
+
+    def test_a_rank_without_a_kept_pair_is_attached(self) -> None:
+        parts = [with_gradient(random_batch(rows=2, seed=seed)) for seed in (1, 2)]
+        step = Step(ranks=SimulatedRanks(parts, 1), selected=torch.tensor([1, 1, 0, 0]).bool())
+        for scope in ("global", "local"):
+            output = run(parts[1], step=step, method="beta_dpo", scope=scope)
+            assert not policy_gradient(parts[1]).any()
+        assert output.loss.item() == 0  # the local part of it
+
+    def test_rows_of_several_rejected_are_pairs_to_a_pair_loss(self) -> None:
+        batch = random_batch(rows=3, rejected=3, ragged=True)
+        pairs = batch.pairs()
+        assert len(pairs) == int(batch.exists[:, 1:].sum())
+        loss, gradient = value_and_gradient(batch, method="dpo")
+        expected, of_pairs = value_and_gradient(pairs, method="dpo")
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(gradient[:, 1:][batch.exists[:, 1:]], of_pairs[:, 1])
+
+    def test_a_prompt_without_rejected_completions_changes_nothing(self) -> None:
+        batch = random_batch(rows=3, rejected=2)
+        lonely = Preferences.from_flat(
+            *(torch.tensor([value]) for value in (-3.0, 4, 1)), torch.tensor([-2.0])
+        )
+        both = concatenate([replace(batch, ids=None), replace(lonely, policy=lonely.policy.double())])
+        loss, gradient = value_and_gradient(both, method="sdpo")
+        assert_same((loss, gradient[:3]), value_and_gradient(batch, method="sdpo"))
+        assert not gradient[3].any()
+
+
+class TestEvaluation:
+    def test_leaves_the_state_alone(self) -> None:
+        for method in ("alpha_dpo", "beta_dpo"):
+            assert run(with_gradient(random_batch()), step=Step(training=False), method=method).state == WARM
+
+    def test_authors_update_it(self) -> None:
+        output = run(
+            with_gradient(random_batch()), step=Step(training=False), method="alpha_dpo", mode="authors"
+        )
+        assert output.state != WARM
+
+    def test_beta_dpo_is_plain_dpo_beside_that_of_the_batch_beta(self) -> None:
+        batch, step = random_batch(), Step(training=False)
+        output = run(with_gradient(batch), step=step, method="beta_dpo")
+        torch.testing.assert_close(output.loss, run(with_gradient(batch), method="dpo").loss)
+        assert output.kept.all()
+        assert output.gauges["loss/at_batch_beta"] != output.loss
+
+    def test_resumed_state_gives_the_uninterrupted_run(self) -> None:
+        """Also selections: they depend on the step's key, not on what was drawn before."""
+        loss = build_loss(PreferenceLossConfig(method="beta_dpo"))
+
+        def steps(state: GapState, numbers: range) -> tuple[GapState, list[float]]:
+            values = []
+            for number in numbers:
+                output = loss(random_batch(rows=5, seed=number), state, Step(key=(7, number)))
+                state = output.state
+                values.append(output.loss.item())
+            return state, values
+
+        through, values = steps(FRESH, range(6))
+        half, _ = steps(FRESH, range(3))
+        end, rest = steps(GapState.from_state_dict(half.state_dict()), range(3, 6))
+        assert end == through and rest == values[3:]
+
+
+class TestLikelihoodTerm:
+    def test_is_the_token_mean_of_the_chosen(self) -> None:
+        batch = random_batch()
+        output = run(with_gradient(batch), method="cpo", sft_weight=2.0)
+        nll = -batch.policy[:, 0].sum() / batch.lengths[:, 0].sum()
+        torch.testing.assert_close(output.gauges["loss/nll"], nll)
+        torch.testing.assert_close(output.loss.detach(), output.per_example.mean() + 2 * nll)
+
+    def test_may_count_the_prompt(self) -> None:
+        batch = random_batch(rows=2)
+        batch = replace(
+            batch, prompt_logps=torch.tensor([-5.0, -7.0]).double(), prompt_lengths=torch.tensor([3, 4])
+        )
+        nll = run(with_gradient(batch), method="orpo", nll_on_prompt=True).gauges["loss/nll"]
+        expected = (12.0 - batch.policy[:, 0].sum()) / (batch.lengths[:, 0].sum() + 7)
+        torch.testing.assert_close(nll, expected)
+        planned = plan(build_loss(PreferenceLossConfig(method="orpo", nll_on_prompt=True)), batch)
+        assert planned.prompt_gradients is not None
+        torch.testing.assert_close(
+            planned.prompt_gradients, torch.full((2,), -1.0).double() / (batch.lengths[:, 0].sum() + 7)
+        )
+
+    def test_missing_prompt_is_named(self) -> None:
+        with pytest.raises(ValueError, match="give prompt_logps"):
+            run(with_gradient(random_batch()), method="orpo", nll_on_prompt=True)
+
+
+class TestRefusals:
+    def test_missing_reference(self) -> None:
+        with pytest.raises(ValueError, match="give the reference"):
+            run(with_gradient(replace(random_batch(), reference=None)), method="dpo")
+
+    def test_no_reference_is_needed_without_one(self) -> None:
+        options = {"method": "simpo", "selector": "gaussian"}
+        assert run(with_gradient(replace(random_batch(), reference=None)), **options).loss.isfinite()
+
+    def test_missing_key_of_a_draw(self) -> None:
+        with pytest.raises(ValueError, match="give the step a key"):
+            run(with_gradient(random_batch()), method="beta_dpo", step=Step())
+
+    def test_selection_of_another_size(self) -> None:
+        with pytest.raises(ValueError, match="6 examples"):
+            run(with_gradient(random_batch()), step=Step(selected=torch.ones(5).bool()), method="dpo")
