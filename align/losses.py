@@ -1,9 +1,11 @@
 """Preference losses as pure functions of completion log-probabilities.
 
 A completion enters as its *sum* of token log-probabilities S(y) and its length n(y), the number of scored
-tokens (EOS included); A(y) = S(y) / n(y) is its average. Every pair loss returns one value per pair, so that
-a reduction, a selection or a weighting can be put on top. Nothing here knows a model, a batch layout or a
-device.
+tokens (EOS included); A(y) = S(y) / n(y) is its average. Every function returns one value per example, so
+that a reduction, a selection or a weighting can be put on top: beta-DPO is :func:`dpo` at the beta of
+:class:`align.policies.BatchBeta` on what :class:`align.selectors.GaussianSelector` keeps, and Dr. DPO is
+:func:`align.reductions.soft_minimum` of :func:`dpo`. :func:`align.loss_config.build_loss` puts such
+combinations together for training.
 
 Shapes: B pairs. ``chosen``, ``rejected`` and their reference twins are sums ``[B]``; lengths are counts
 ``[B]``. Half precision is raised to float32; float64 stays float64. A length of zero counts as one, so that
@@ -13,20 +15,30 @@ them weight zero.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Reduction = Literal["token_mean", "sequence_sum"]
+from align.gap_statistics import Spread
+from align.kto import kto as kto
+from align.kto import kto_reference_point as kto_reference_point
+from align.margins import AdaptiveMargin, AlphaScale
+from align.pair_losses import logistic, robust_logistic, softmax
+from align.pair_losses import paired_kto as paired_kto
+from align.policies import check_positive
+from align.preferences import full_precision
+from align.scores import log_odds
+
+SftReduction = Literal["token_mean", "sequence_sum"]
 
 
 def sft(
     logps: Tensor,
     lengths: Tensor,
     *,
-    reduction: Reduction = "token_mean",
+    reduction: SftReduction = "token_mean",
     total_tokens: Tensor | int | None = None,
 ) -> Tensor:
     """Negative log-likelihood of the target completions, as one number.
@@ -46,7 +58,7 @@ def sft(
         ValueError: for an unknown reduction, or ``total_tokens`` with ``sequence_sum``, which has no use for
             it.
     """
-    logps = _full_precision(logps)
+    logps = full_precision(logps)
     if reduction == "sequence_sum":
         if total_tokens is not None:
             raise ValueError(
@@ -65,8 +77,9 @@ def dpo(
     ref_chosen: Tensor | None = None,
     ref_rejected: Tensor | None = None,
     *,
-    beta: float = 0.1,
+    beta: float | Tensor = 0.1,
     label_smoothing: float = 0.0,
+    robust: bool = False,
     reference_free: bool = False,
     length_normalize: bool = False,
     chosen_lengths: Tensor | None = None,
@@ -76,12 +89,14 @@ def dpo(
 
     Rafailov et al. 2023 (arXiv 2305.18290), eq. 7, with g the log-ratio gap of :func:`log_ratio_gap`.
     ``label_smoothing`` in (0, 0.5] is conservative DPO: the probability that a pair's preference is flipped.
+    With ``robust`` the loss is unbiased under such flips (arXiv 2403.00409, eq. 12).
 
     Args:
         chosen, rejected: policy sums, ``[B]``.
         ref_chosen, ref_rejected: reference sums, ``[B]``; may be left out with ``reference_free``.
         beta: strength of the pull towards the reference, > 0.
         label_smoothing: probability of a flipped pair, 0 to 0.5.
+        robust: the unbiased form; label_smoothing must then be below 0.5.
         reference_free: take the reference margin as zero.
         length_normalize: averages per token instead of sums; needs both lengths (and a beta of 2 to 10).
         chosen_lengths, rejected_lengths: scored tokens, ``[B]``.
@@ -96,7 +111,8 @@ def dpo(
         chosen_lengths=chosen_lengths,
         rejected_lengths=rejected_lengths,
     )
-    return logistic(_positive("beta", beta) * gap, label_smoothing=label_smoothing)
+    form = robust_logistic if robust else logistic
+    return form(_positive("beta", beta) * gap, label_smoothing=label_smoothing)
 
 
 def ipo(
@@ -175,20 +191,109 @@ def simpo(
     return logistic(argument, label_smoothing=label_smoothing)
 
 
-def logistic(argument: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """``-(1 - eps) log sigmoid(u) - eps log sigmoid(-u)``, elementwise, exact for any finite u.
+def cpo(chosen: Tensor, rejected: Tensor, *, beta: float = 0.1, label_smoothing: float = 0.0) -> Tensor:
+    """CPO's contrast, ``-log sigmoid(beta (S_chosen - S_rejected))`` for each pair ``[B]``; no reference.
+
+    Xu et al. 2024 (arXiv 2401.08417), eq. 5. Its second term is :func:`sft` of the chosen completions.
+    """
+    margin = policy_margin(chosen, rejected)
+    return logistic(_positive("beta", beta) * margin, label_smoothing=label_smoothing)
+
+
+def orpo(
+    chosen: Tensor, rejected: Tensor, chosen_lengths: Tensor, rejected_lengths: Tensor, *, beta: float = 0.1
+) -> Tensor:
+    """ORPO's contrast, ``-beta log sigmoid(log odds ratio)`` for each pair ``[B]``; no reference.
+
+    Hong et al. 2024 (arXiv 2403.07691), eq. 7, with beta for the paper's lambda. The odds are those of the
+    averages A; see :func:`align.scores.log_odds`. Its other term is :func:`sft` of the chosen completions.
+    """
+    chosen, rejected = _per_token(chosen, chosen_lengths), _per_token(rejected, rejected_lengths)
+    return _positive("beta", beta) * logistic(log_odds(chosen) - log_odds(rejected))
+
+
+def alpha_dpo(
+    chosen: Tensor,
+    rejected: Tensor,
+    ref_chosen: Tensor,
+    ref_rejected: Tensor,
+    spread: Spread | None,
+    *,
+    beta: float = 10.0,
+    alpha: float = 0.1,
+    alpha_scale: AlphaScale = "code",
+    gamma_beta_ratio: float | None = None,
+    gamma: float | None = None,
+    length_normalize: bool = True,
+    chosen_lengths: Tensor | None = None,
+    rejected_lengths: Tensor | None = None,
+) -> Tensor:
+    """Alpha-DPO, ``-log sigmoid(beta (m - c))`` for each pair ``[B]``, m the margin of the policy alone.
+
+    Wu et al. 2024 (arXiv 2410.10148). The target c is ``gamma / beta + alpha z``, constant for the gradient,
+    with z the gap to the reference in units of ``spread`` (None: no estimate yet, z = 0).
+
+    Args:
+        chosen, rejected, ref_chosen, ref_rejected: policy and reference sums, ``[B]``.
+        spread: mean and deviation of the gaps; see :class:`align.gap_statistics.GapStatistics`.
+        beta: reward scale, > 0.
+        alpha, alpha_scale, gamma_beta_ratio, gamma: see :class:`align.margins.AdaptiveMargin`.
+        length_normalize: averages per token instead of sums; needs both lengths.
+        chosen_lengths, rejected_lengths: scored tokens, ``[B]``.
+    """
+    margin = AdaptiveMargin(alpha, alpha_scale, gamma_beta_ratio, gamma)
+    pair, options = (chosen, rejected), _lengths(length_normalize, chosen_lengths, rejected_lengths)
+    gap = log_ratio_gap(*pair, ref_chosen, ref_rejected, **options).detach()
+    policy = log_ratio_gap(*pair, None, None, reference_free=True, **options)
+    scale = policy.new_tensor(_positive("beta", beta))
+    return logistic(scale * (policy - margin.offset(gap, spread, scale)))
+
+
+def sdpo(
+    chosen: Tensor,
+    rejected: Tensor,
+    ref_chosen: Tensor,
+    ref_rejected: Tensor,
+    *,
+    beta: float = 1.0,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Softmax-DPO, ``-log softmax(beta r)`` at the chosen completion, for each prompt ``[B]``.
+
+    Chen et al. 2024 (arXiv 2406.09215), eq. 8, with log-ratios r. One rejected completion makes it DPO.
+
+    Args:
+        chosen, ref_chosen: policy and reference sums, ``[B]``.
+        rejected, ref_rejected: ``[B, K]``.
+        beta: > 0.
+        mask: bool ``[B, K]``, which rejected completions exist; default all. A prompt without any has loss 0.
+    """
+    ratio = full_precision(chosen) - full_precision(ref_chosen)
+    margins = ratio[:, None] - (full_precision(rejected) - full_precision(ref_rejected))
+    if mask is not None:
+        margins = margins.masked_fill(~mask, torch.inf)
+    return softmax(_positive("beta", beta) * margins)
+
+
+def sdpo_flat(logps: Tensor, ref_logps: Tensor, owner: Tensor, *, beta: float = 1.0) -> Tensor:
+    """:func:`sdpo` of completions in one row, for each prompt ``[B]``.
+
+    Args:
+        logps, ref_logps: sums ``[C]``, prompt after prompt, the chosen completion first in each.
+        owner: long ``[C]``, the prompt of each: 0, 0, 0, 1, 1, ...
+        beta: > 0.
 
     Raises:
-        ValueError: when ``label_smoothing`` is outside 0 to 0.5.
+        ValueError: when owners do not count up from 0 without a gap.
     """
-    if not 0 <= label_smoothing <= 0.5:
-        raise ValueError(
-            f"label_smoothing={label_smoothing} is a flip probability; give a number from 0 to 0.5"
-        )
-    loss = -functional.logsigmoid(argument)
-    if label_smoothing:
-        loss = (1 - label_smoothing) * loss - label_smoothing * functional.logsigmoid(-argument)
-    return loss
+    steps = owner.diff(prepend=owner.new_tensor([-1]))
+    if not ((steps == 0) | (steps == 1)).all() or (len(steps) and steps[0] != 1):
+        raise ValueError("owner must count up from 0 without a gap; sort the completions by their prompt")
+    rewards = _positive("beta", beta) * (full_precision(logps) - full_precision(ref_logps))
+    first = steps.nonzero().squeeze(1)
+    top = rewards.new_full((len(first),), -torch.inf).scatter_reduce(0, owner, rewards.detach(), "amax")
+    total = torch.zeros_like(top).scatter_add(0, owner, torch.exp(rewards - top[owner]))
+    return top + torch.log(total) - rewards[first]
 
 
 def log_ratio_gap(
@@ -232,16 +337,18 @@ def policy_margin(
     return _per_token(chosen, chosen_lengths) - _per_token(rejected, rejected_lengths)
 
 
+def _lengths(length_normalize: bool, chosen: Tensor | None, rejected: Tensor | None) -> dict[str, Any]:
+    return {
+        "length_normalize": length_normalize,
+        "chosen_lengths": chosen,
+        "rejected_lengths": rejected,
+    }
+
+
 def _per_token(logps: Tensor, lengths: Tensor | None) -> Tensor:
-    logps = _full_precision(logps)
+    logps = full_precision(logps)
     return logps if lengths is None else logps / lengths.clamp(min=1)
 
 
-def _full_precision(logps: Tensor) -> Tensor:
-    return logps.float() if logps.dtype in (torch.float16, torch.bfloat16) else logps
-
-
-def _positive(name: str, value: float) -> float:
-    if not value > 0:
-        raise ValueError(f"{name}={value} must be above zero")
-    return value
+def _positive(name: str, value: float | Tensor) -> float | Tensor:
+    return value if isinstance(value, Tensor) else check_positive(name, value)

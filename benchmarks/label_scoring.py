@@ -31,12 +31,13 @@ from moltc.backbone.soft_prompt_lm import SoftPromptLM
 from moltc.backbone.tokenizer import train_tokenizer
 
 EFFECTS = """
-appetite; heart rate; blood pressure; body temperature; reaction time; blood sugar; bone density; night vision;
-hearing threshold; muscle tone; skin moisture; gastric acidity; salivary flow; tear flow; lung capacity;
-breathing rate; sleep duration; dream recall; short-term memory; attention span; sense of taste; sense of smell;
-hair growth; nail growth; wound closure; clotting time; platelet count; iron uptake; calcium uptake; zinc uptake;
-potassium level; sodium level; magnesium level; liver clearance; kidney clearance; plasma binding; fat storage;
-pain threshold; pupil width; sweat production; joint mobility; balance; grip strength
+appetite; heart rate; blood pressure; body temperature; reaction time; blood sugar; bone density; night
+vision; hearing threshold; muscle tone; skin moisture; gastric acidity; salivary flow; tear flow; lung
+capacity; breathing rate; sleep duration; dream recall; short-term memory; attention span; sense of
+taste; sense of smell; hair growth; nail growth; wound closure; clotting time; platelet count; iron
+uptake; calcium uptake; zinc uptake; potassium level; sodium level; magnesium level; liver clearance;
+kidney clearance; plasma binding; fat storage; pain threshold; pupil width; sweat production; joint
+mobility; balance; grip strength
 """
 PIECES = tuple(
     (f"The first drug may {way} the", f" {' '.join(effect.split())}", " caused by the second.")

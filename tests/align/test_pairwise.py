@@ -1,4 +1,4 @@
-"""Losses put together from parts: what theory promises, and that no cut of a batch changes anything."""
+"""Losses put together from parts: limits, gradients, degenerate batches, evaluation."""
 
 from __future__ import annotations
 
@@ -8,54 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from preference_batches import policy_gradient, random_batch, with_gradient
+from preference_losses import COUPLED, EVERY, EVERY_LOSS, WARM, assert_same, run, value_and_gradient
 from torch import Tensor
 
-from align.gap_statistics import FRESH, GapState
+from align import losses
+from align.gap_statistics import FRESH, GapState, GapStatistics
 from align.loss_config import PreferenceLossConfig, build_loss
-from align.objective import LossOutput, Step
+from align.objective import Step
 from align.preferences import Preferences, concatenate
 from align.ranks import SimulatedRanks
 from align.two_pass import plan
-
-PAIRED = ["dpo", "cdpo", "robust_dpo", "ipo", "kto_pair", "simpo", "cpo", "orpo"]
-COUPLED = ["alpha_dpo", "beta_dpo", "dr_dpo"]
-EVERY = [*PAIRED, *COUPLED, "sdpo"]
-COMBINED: dict[str, dict[str, Any]] = {
-    "s-dpo-with-dr": {"method": "sdpo", "reduction": "dr"},
-    "simpo-with-gaussian": {"method": "simpo", "selector": "gaussian"},
-    "ipo-with-dynamic-beta": {"method": "ipo", "beta_policy": "batch_dynamic"},
-    "s-dpo-with-everything": {
-        "method": "sdpo",
-        "selector": "gaussian",
-        "beta_policy": "batch_dynamic",
-        "reduction": "dr",
-        "margin": "adaptive",
-        "gamma": 0.3,
-    },
-}
-WARM = GapState(mean=0.4, std=2.0, updates=7, std_updates=7)
-STEP = Step(key=(1, 2))
-
-
-def run(batch: Preferences, state: GapState = WARM, step: Step = STEP, **options: Any) -> LossOutput:
-    """A loss by its options, back-propagated."""
-    output = build_loss(PreferenceLossConfig(**options))(batch, state, step)
-    output.loss.backward()
-    return output
-
-
-def value_and_gradient(batch: Preferences, step: Step = STEP, **options: Any) -> tuple[Tensor, Tensor]:
-    batch = with_gradient(batch)
-    output = run(batch, step=step, **options)
-    return output.loss.detach(), policy_gradient(batch)
-
-
-def assert_same(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], **tolerance: float) -> None:
-    for left, right in zip(one, other, strict=True):
-        torch.testing.assert_close(left, right, **({"rtol": 1e-9, "atol": 1e-12} | tolerance))
 
 
 class TestLimits:
@@ -124,132 +87,37 @@ class TestLimits:
         torch.testing.assert_close(output.per_example, torch.full((3,), math.log(5.0)).double())
 
 
-class TestInvariance:
-    @pytest.mark.parametrize("method", EVERY)
-    def test_order_of_rows(self, method: str) -> None:
-        """Also of the rows that beta-DPO draws: its noise follows the ids."""
-        batch = random_batch(rows=9)
-        order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
-        loss, gradient = value_and_gradient(batch, method=method)
-        assert_same(value_and_gradient(batch.rows(order), method=method), (loss, gradient[order]))
+class TestPureFunctions:
+    """The functions of :mod:`align.losses` and the losses made of parts are the same."""
 
-    def test_order_of_rejected_completions(self) -> None:
-        batch = random_batch(rejected=4)
-        order = torch.tensor([0, 3, 1, 4, 2])
-        moved = replace(
-            batch,
-            policy=batch.policy[:, order],
-            reference=None if batch.reference is None else batch.reference[:, order],
-        )
-        loss, gradient = value_and_gradient(batch, method="sdpo")
-        assert_same(value_and_gradient(moved, method="sdpo"), (loss, gradient[:, order]))
-
-    def test_half_smoothing_does_not_know_which_was_chosen(self) -> None:
-        batch = random_batch()
-        swapped = replace(
-            batch,
-            policy=batch.policy.flip(1),
-            reference=None if batch.reference is None else batch.reference.flip(1),
-        )
-        there = value_and_gradient(batch, method="cdpo", label_smoothing=0.5)
-        back = value_and_gradient(swapped, method="cdpo", label_smoothing=0.5)
-        assert_same(there, (back[0], back[1].flip(1)))
-
-    @pytest.mark.parametrize("method", ["dpo", "cdpo", "robust_dpo", "ipo", "beta_dpo", "dr_dpo", "sdpo"])
-    @settings(max_examples=8, deadline=None)
-    @given(shift=st.floats(-40, 40), seed=st.integers(0, 1000))
-    def test_a_constant_added_to_a_row(self, method: str, shift: float, seed: int) -> None:
-        batch = random_batch(seed=seed)
-        options = {"method": method, "length_normalize": False}
-        moved = replace(batch, policy=batch.policy + shift)
-        assert_same(value_and_gradient(batch, **options), value_and_gradient(moved, **options), atol=1e-9)
-
-    @pytest.mark.parametrize("method", EVERY)
-    def test_padding_to_more_columns(self, method: str) -> None:
-        batch = random_batch()
-        wide = concatenate([batch, random_batch(rows=0, rejected=3)])
-        loss, gradient = value_and_gradient(wide, method=method)
-        assert_same((loss, gradient[:, :2]), value_and_gradient(batch, method=method))
-        assert not gradient[:, 2:].any()
+    def test_agree(self) -> None:
+        batch = random_batch(rejected=2)
+        pairs = random_batch()
+        assert batch.reference is not None and pairs.reference is not None
+        policy, reference, lengths = pairs.policy.T, pairs.reference.T, pairs.lengths.T
+        words = {"chosen_lengths": lengths[0], "rejected_lengths": lengths[1]}
+        spread = GapStatistics().observe(WARM, per_token_gap(pairs), training=True)[1]
+        expected = {
+            "dpo": losses.dpo(*policy, *reference),
+            "cdpo": losses.dpo(*policy, *reference, label_smoothing=0.1),
+            "robust_dpo": losses.dpo(*policy, *reference, label_smoothing=0.1, robust=True),
+            "ipo": losses.ipo(*policy, *reference, **words),
+            "simpo": losses.simpo(*policy, *lengths, gamma_beta_ratio=0.5),
+            "cpo": losses.cpo(*policy),
+            "orpo": losses.orpo(*policy, *lengths),
+            "alpha_dpo": losses.alpha_dpo(*policy, *reference, spread, gamma_beta_ratio=0.4, **words),
+            "kto_pair": losses.paired_kto(pairs.log_ratios(), 0.1).mean(1),
+        }
+        for method, values in expected.items():
+            torch.testing.assert_close(run(with_gradient(pairs), method=method).per_example, values)
+        chosen, rejected = batch.policy[:, 0], batch.policy[:, 1:]
+        together = losses.sdpo(chosen, rejected, batch.reference[:, 0], batch.reference[:, 1:])
+        torch.testing.assert_close(run(with_gradient(batch), method="sdpo").per_example, together)
 
 
-class TestCuts:
-    """However a batch is spread over processes and micro-batches, loss, gradient and state are the same."""
-
-    @pytest.mark.parametrize("size", [2, 4], ids=["two-ranks", "four-ranks"])
-    @pytest.mark.parametrize(
-        "options", [{"method": name} for name in EVERY] + list(COMBINED.values()), ids=str
-    )
-    def test_ranks(self, options: dict[str, Any], size: int) -> None:
-        batch = random_batch(rows=8, rejected=3 if options["method"] == "sdpo" else 1, ragged=True)
-        alone = with_gradient(batch)
-        whole = run(alone, **options)
-        gradients = []
-        for rank in range(size):
-            parts = [with_gradient(part) for part in cut(batch, size)]
-            output = run(parts[rank], step=replace(STEP, ranks=SimulatedRanks(parts, rank)), **options)
-            torch.testing.assert_close(output.loss, whole.loss)
-            assert output.state == pytest.approx(whole.state)
-            gradients.append(policy_gradient(parts[rank]) / size)  # as averaging over processes does
-        torch.testing.assert_close(torch.cat(gradients), policy_gradient(alone), rtol=1e-9, atol=1e-12)
-
-    @pytest.mark.parametrize("method", [name for name in [*PAIRED, "sdpo"] if name != "kto_pair"])
-    def test_parts_with_totals_add_up(self, method: str) -> None:
-        batch = random_batch(rows=7)
-        loss = build_loss(PreferenceLossConfig(method=method))
-        assert not loss.couples_batch
-        parts = [with_gradient(part) for part in cut(batch, 3)]
-        totals = sum((loss.count(part) for part in parts[1:]), start=loss.count(parts[0]))
-        shares = [loss(part, step=Step(totals=totals)).loss for part in parts]
-        for share in shares:
-            share.backward()
-        got = torch.stack(shares).sum().detach(), torch.cat([policy_gradient(part) for part in parts])
-        assert_same(got, value_and_gradient(batch, method=method))
-
-    @pytest.mark.parametrize("pieces", [1, 2, 8], ids=["one-by-eight", "two-by-four", "eight-by-one"])
-    @pytest.mark.parametrize(
-        "options", [{"method": name} for name in EVERY] + list(COMBINED.values()), ids=str
-    )
-    def test_planned_micro_batches(self, options: dict[str, Any], pieces: int) -> None:
-        batch = random_batch(rows=8, rejected=3 if options["method"] == "sdpo" else 1)
-        alone = with_gradient(batch)
-        whole = run(alone, **options)
-        planned = plan(build_loss(PreferenceLossConfig(**options)), batch, WARM, STEP)
-        parts = [with_gradient(part) for part in cut(batch, pieces)]
-        start = 0
-        for part in parts:
-            planned.surrogate(part, slice(start, start + len(part))).backward()
-            start += len(part)
-        gradient = torch.cat([policy_gradient(part) for part in parts])
-        torch.testing.assert_close(gradient, policy_gradient(alone), rtol=1e-9, atol=1e-12)
-        torch.testing.assert_close(planned.output.loss, whole.loss.detach())
-        assert planned.output.state == whole.state
-        assert not planned.active[~planned.output.kept].any()
-
-    def test_local_scope_averages_what_each_process_reduces(self) -> None:
-        batch = random_batch(rows=8)
-        parts = cut(batch, 2)
-        shares = [
-            run(
-                with_gradient(part),
-                method="dr_dpo",
-                step=Step(ranks=SimulatedRanks(parts, rank)),
-                scope="local",
-            )
-            for rank, part in enumerate(parts)
-        ]
-        for part, share in zip(parts, shares, strict=True):
-            torch.testing.assert_close(share.loss, run(with_gradient(part), method="dr_dpo").loss)
-
-    def test_totals_are_refused_where_examples_are_weighed_against_each_other(self) -> None:
-        loss = build_loss(PreferenceLossConfig(method="dr_dpo"))
-        batch = random_batch()
-        with pytest.raises(ValueError, match="plan the optimiser batch"):
-            loss(batch, step=Step(totals=loss.count(batch)))
-
-
-def cut(batch: Preferences, pieces: int) -> list[Preferences]:
-    return [batch.rows(index) for index in torch.arange(len(batch)).tensor_split(pieces)]
+def per_token_gap(batch: Preferences) -> Tensor:
+    ratios = batch.log_ratios(length_normalize=True)
+    return ratios[:, 0] - ratios[:, 1]
 
 
 class TestGradient:
@@ -313,18 +181,14 @@ class TestDegenerate:
         assert_same((loss, gradient[:6]), value_and_gradient(batch, method=method))
         assert not gradient[6:].any()
 
-    @pytest.mark.parametrize(
-        "options", [{"method": name} for name in EVERY] + list(COMBINED.values()), ids=str
-    )
+    @pytest.mark.parametrize("options", EVERY_LOSS)
     def test_nothing_to_compare_is_zero_and_attached(self, options: dict[str, Any]) -> None:
         batch = with_gradient(Preferences(torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(2, 2)))
         output = run(batch, state=FRESH, **options)
         assert output.loss.item() == 0 and output.state == FRESH
         assert not policy_gradient(batch).any()
 
-    @pytest.mark.parametrize(
-        "options", [{"method": name} for name in EVERY] + list(COMBINED.values()), ids=str
-    )
+    @pytest.mark.parametrize("options", EVERY_LOSS)
     @pytest.mark.parametrize("rows", [1, 4])
     def test_policy_equal_to_reference_in_the_first_step(self, options: dict[str, Any], rows: int) -> None:
         batch = random_batch(rows=rows)

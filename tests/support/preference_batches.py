@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -34,9 +36,15 @@ def random_batch(
     )
 
 
+def uneven_parts() -> list[Preferences]:
+    """Two parts of one batch, of different size and width."""
+    narrow = random_batch(rows=3, seed=1).with_mask()
+    return [random_batch(rows=2, rejected=3, ragged=True), replace(narrow, ids=torch.arange(200, 203))]
+
+
 def with_gradient(batch: Preferences) -> Preferences:
     """The same numbers, the policy's with a gradient."""
-    return Preferences(**(vars(batch) | {"policy": batch.policy.clone().requires_grad_()}))
+    return replace(batch, policy=batch.policy.clone().requires_grad_())
 
 
 def policy_gradient(batch: Preferences) -> Tensor:
