@@ -69,7 +69,7 @@ class BuildOptions:
 
 
 def build_pairs(raw: RawPairs, out: Path, options: BuildOptions | None = None) -> dict:
-    """Write the pairs, the molecules, their graphs and the report (JSON and a page) to ``out``.
+    """Write pairs, molecules, graphs, the rejected rows and the report (JSON and a page) to ``out``.
 
     Returns the report. Raises :class:`DataError` when no row is left, or the options do not fit the data.
     """

@@ -55,11 +55,14 @@ def _parser() -> argparse.ArgumentParser:
         "answer",
         help="ask an exported model about a pair, or about the pairs of a file",
         description="Ask an exported model. Give the two SMILES in the model's order (solute solvent, drug "
-        "drug, ...), or a file with --csv. A pair that cannot be read is reported with its row and reason; "
-        "the others are answered.",
+        "drug, ...; one where the question is about one molecule), or a file with --csv. A pair that cannot "
+        "be read is reported with its row and reason; the others are answered.",
     )
     ask.add_argument("--model", required=True, metavar="DIR", help="exported model, e.g. runs/demo/export")
-    ask.add_argument("smiles", nargs="*", metavar="SMILES", help="two SMILES")
+    ask.add_argument("smiles", nargs="*", metavar="SMILES", help="two SMILES (or one)")
+    ask.add_argument("--task", metavar="NAME", help="which question, of a model that answers several")
+    ask.add_argument("--query", metavar="TEXT", help="what is asked of every pair, e.g. a side effect")
+    ask.add_argument("--query-column", metavar="COL", help="column of what is asked of each pair of --csv")
     ask.add_argument("--csv", metavar="FILE", help="file of pairs (csv, tsv or parquet)")
     ask.add_argument("--a", metavar="COL", help="column of the first molecule (default: the first column)")
     ask.add_argument("--b", metavar="COL", help="column of the second molecule (default: the second column)")

@@ -229,4 +229,5 @@ def pair_inputs(
         towers=TowerInputs(GraphBatch.from_arrays(molecules.graphs.batch(distinct)), members),
         groups=tuple(made),
         pair=torch.tensor(entities.get(PAIR, []), dtype=torch.long),
+        molecules=torch.from_numpy(distinct),
     )

@@ -29,6 +29,7 @@ from moltc.backbone.checkpoint import (
     save_model,
 )
 from moltc.backbone.language_model import LanguageModel, LanguageModelConfig
+from moltc.backbone.processes import Mean, own_mean
 from moltc.backbone.soft_prompt_lm import Completions, SoftPromptLM
 from moltc.backbone.tokenizer import train_tokenizer
 from moltc.backbone.towers import TowerConfig, TowerSet
@@ -203,19 +204,17 @@ class MolTC(nn.Module):
 
     # -- training ----------------------------------------------------------------------------------
 
-    def head_loss(self, batch: PairBatch, output: PairOutput) -> Tensor:
+    def head_loss(self, batch: PairBatch, output: PairOutput, mean: Mean = own_mean) -> Tensor | None:
         """Loss of the auxiliary heads, mean over the pairs that have one: squared error of standardised
-        labels, or cross-entropy."""
+        labels, or cross-entropy; None where no pair has one."""
         if not self.config.head.weight:
             raise ValueError("this model has no auxiliary head: give head.weight a value above 0")
-        losses = []
+        losses = [_nothing(output)]  # a process without such pairs takes part in the mean over all
         for group, predicted in zip(batch.inputs.groups, output.predictions, strict=True):
             labels = batch.labels[group.prompts]
             numbers = torch.as_tensor(batch.tasks, device=labels.device)[group.prompts]
             losses.append(self._head_losses(predicted, labels, numbers))
-        if not losses:
-            raise ValueError("none of these tasks has an auxiliary head: set head.weight to 0")
-        return torch.cat(losses).mean()
+        return mean(torch.cat(losses))
 
     def _head_losses(self, predicted: Tensor, labels: Tensor, numbers: Tensor) -> Tensor:
         """Loss of each pair [n] of one head; the tasks that share it share the scale of their labels."""
@@ -228,27 +227,37 @@ class MolTC(nn.Module):
         targets = labels * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(predicted.squeeze(-1), targets, reduction="none")
 
-    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
+    def tower_losses(self, batch: PairBatch, mean: Mean = own_mean) -> dict[str, Tensor]:
+        """What towers and auxiliary heads are trained on without the language model, as :meth:`losses`."""
+        loss = self.head_loss(batch, self.lm.encode(batch.inputs), mean)
+        if loss is None:
+            raise ValueError("no pair of this batch has an auxiliary head: set optim.pretrain_epochs to 0")
+        return {"loss": loss, "head": loss}
+
+    def losses(self, batch: PairBatch, mean: Mean = own_mean) -> dict[str, Tensor]:
         """Losses of a batch with one completion per prompt.
 
         Returns ``loss`` (what is minimised), ``nll`` (negative log-likelihood of the target per pair, in
         nats, summed over its tokens: a prompt token is never scored) and ``head`` where there is a head; with
-        several tasks also each task's own ``nll/NAME``.
+        several tasks also each task's own ``nll/NAME``. ``mean`` is the mean over pairs: this process's own, or
+        over all processes.
         """
         output = self.lm.encode(batch.inputs)
         scored: Completions = self.lm.score(batch.packed, output)
         each = -scored.logps
-        losses = {"nll": each.mean()}
-        loss = losses["nll"]
+        nll = mean(each)
+        losses = {"loss": nll, "nll": nll}
         if len(self.tasks) > 1:
-            numbers = torch.as_tensor(batch.tasks, device=each.device)
-            loss = (each * each.new_tensor(self._weights)[numbers]).mean()
-            for number in np.unique(batch.tasks).tolist():
-                losses[f"nll/{self.tasks[number].name}"] = each[numbers == number].mean()
-        if output.predictions:
-            losses["head"] = self.head_loss(batch, output)
-            loss = loss + self.config.head.weight * losses["head"]
-        return {"loss": loss, **losses}
+            numbers = torch.as_tensor(batch.tasks, device=each.device).long()
+            losses["loss"] = mean(each * each.new_tensor(self._weights)[numbers])
+            for number, name in enumerate(self.names):
+                losses[f"nll/{name}"] = mean(each[numbers == number])
+        if self.config.head.weight:
+            losses["head"] = self.head_loss(batch, output, mean)
+        known = {name: loss for name, loss in losses.items() if loss is not None}
+        if "head" in known:
+            known["loss"] = known["loss"] + self.config.head.weight * known["head"]
+        return known
 
     # -- saving ------------------------------------------------------------------------------------
 
@@ -285,6 +294,11 @@ class MolTC(nn.Module):
             ) from error
         load_weights(folder, model, model.language_model)
         return model.eval()
+
+
+def _nothing(output: PairOutput) -> Tensor:
+    """No value, float32 [0], that gradients reach the towers through."""
+    return next(iter(output.soft_tokens.values())).flatten()[:0].float()
 
 
 def _check_tasks(config: MolTCConfig, tasks: Sequence[Task]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from moltc.answering import Answers, answer, write_freely
+from moltc.backbone.batch_norm import share_statistics
 from moltc.backbone.checkpoint import CheckpointError, own_state
 from moltc.backbone.language_model import LanguageModelConfig
+from moltc.backbone.processes import global_mean
 from moltc.backbone.towers import TowerConfig
 from moltc.chain_of_thought import ChainOfThought, PromptStyle
 from moltc.collate import PairBatch, PairCollator
@@ -71,6 +73,7 @@ class PairModule(lightning.LightningModule):
         self.optim, self.seed, self.free_answers, self.start_from = optim, seed, free_answers, start_from
         self.model: MolTC | None = None
         self.answers: dict[int, list[Found]] = {}
+        self._validated: list[tuple[int, float]] = []  # pairs and loss of each batch
         self.test_answers: list[dict[str, Found]] = []  # by task
         self.free_texts: list[list[tuple[int, str]]] = []  # by task: (row, what was written)
 
@@ -121,15 +124,27 @@ class PairModule(lightning.LightningModule):
             raise RuntimeError("the model is built in setup(), from the tasks of the data")
         return self.model
 
+    @property
+    def shares_statistics(self) -> bool:
+        """Whether batch norm takes the rows of all processes: where all run the same parts, with one task."""
+        return self.trainer.world_size > 1 and len(self.moltc.tasks) == 1
+
+    def on_fit_start(self) -> None:
+        share_statistics(self.moltc.pair_towers, self.shares_statistics)
+
     # -- optimisation ------------------------------------------------------------------------------
 
     def parameter_groups(self) -> Iterator[tuple[str, bool, list[torch.nn.Parameter]]]:
-        """(part, weight decay?, trained parameters) with part "towers" or "language_model"."""
-        for part, module in (
-            ("towers", self.moltc.pair_towers),
-            ("language_model", self.moltc.language_model),
+        """(part, weight decay?, trained parameters) with part "towers" (what auxiliary heads read, and they
+        themselves), "projection" (the rest of the way to soft tokens) or "language_model"."""
+        pair_towers = self.moltc.pair_towers
+        read = pair_towers.read_by_heads
+        for part, module, wanted in (
+            ("towers", pair_towers, read),
+            ("projection", pair_towers, lambda name: not read(name)),
+            ("language_model", self.moltc.language_model, lambda name: True),
         ):
-            named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+            named = [(n, p) for n, p in module.named_parameters() if p.requires_grad and wanted(n)]
             plain = [p for n, p in named if p.ndim < 2 or "embed" in n or "query_tokens" in n]
             decayed = [p for n, p in named if not (p.ndim < 2 or "embed" in n or "query_tokens" in n)]
             for decay, parameters in ((True, decayed), (False, plain)):
@@ -138,7 +153,8 @@ class PairModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self.optim
-        rates = {"towers": settings.lr_towers, "language_model": settings.lr_language_model}
+        rates = dict.fromkeys(("towers", "projection"), settings.lr_towers)
+        rates["language_model"] = settings.lr_language_model
         groups, schedules = [], []
         steps = self.trainer.estimated_stepping_batches
         if math.isinf(steps):
@@ -193,13 +209,12 @@ class PairModule(lightning.LightningModule):
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         model = self.moltc
-        if self.pretraining:
-            loss = model.head_loss(batch, model.lm.encode(batch.inputs))
-            losses = {"loss": loss, "head": loss}
-        else:
-            losses = model.losses(batch)
+        if self.shares_statistics:
+            batch = replace(batch, inputs=batch.inputs.counted_once())
+        losses = (model.tower_losses if self.pretraining else model.losses)(batch, global_mean)
+        told: dict[str, Any] = {"batch_size": batch.num_pairs, "sync_dist": True}
         for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=batch.num_pairs)
+            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", **told)
         return losses["loss"]
 
     # -- validation --------------------------------------------------------------------------------
@@ -211,7 +226,8 @@ class PairModule(lightning.LightningModule):
         losses = model.losses(batch)
         shown = {"val/nll": losses["nll"]}
         if len(model.tasks) > 1:
-            shown = {f"val/nll/{model.tasks[batch.task].name}": losses["nll"], "val/loss": losses["loss"]}
+            shown = {f"val/nll/{model.tasks[batch.task].name}": losses["nll"]}
+            self._validated.append((batch.num_pairs, float(losses["loss"])))
         self.log_dict(shown, batch_size=batch.num_pairs, sync_dist=True, add_dataloader_idx=False)
         if model.tasks[batch.task].kind.kind != "text":
             self.answers.setdefault(batch.task, []).append((batch.rows, answer(model, batch)))
@@ -227,7 +243,12 @@ class PairModule(lightning.LightningModule):
                 rows, found = gathered(self.answers[number])
                 score = validation_score(task, self.labels(rows), found)
             self.log(name, score, prog_bar=True)
-        self.answers = {}
+        if self._validated:
+            counts, values = np.array(self._validated).T
+            self.log("val/loss", float(np.average(values, weights=counts)), sync_dist=True)
+        elif len(tasks) > 1:
+            self.log("val/loss", float("nan"))
+        self.answers, self._validated = {}, []
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
         """Labels of table rows of one task on the printed scale."""

@@ -26,7 +26,8 @@ class OptimConfig:
     """First epochs in which only the towers and the auxiliary head are trained, without the language
     model."""
     joint_lr_factor: float = 0.4
-    """Factor of ``lr_towers`` after such epochs: a high rate would undo what was learnt."""
+    """Factor of ``lr_towers`` after such epochs, for encoders and heads: a high rate would undo what was
+    learnt, 0 keeps it. What makes soft tokens of it has the full rate: it was not trained yet."""
 
     def __post_init__(self) -> None:
         for name in ("lr_language_model", "lr_towers"):
@@ -41,8 +42,8 @@ class OptimConfig:
 
 
 def schedule(settings: OptimConfig, part: str, phase: int, total: int) -> Callable[[int], float]:
-    """Factor of the learning rate by step: two phases for the towers, the second only for the language
-    model."""
+    """Factor of the learning rate by step: two phases for encoders and heads ("towers"), the second only for
+    the projection to soft tokens and the language model."""
 
     def cycle(step: int, length: int) -> float:
         warm = max(1, round(settings.warmup * length))

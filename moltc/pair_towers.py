@@ -14,8 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from moltc.backbone.graph_encoder import BatchNorm
-from moltc.backbone.towers import TowerInputs, TowerSet
+from moltc.backbone.batch_norm import BatchNorm
+from moltc.backbone.processes import holders
+from moltc.backbone.towers import TowerInputs, TowerSet, TowerShares
 
 PAIR = "pair"
 
@@ -29,7 +30,8 @@ class PairHeadConfig:
     pair_tokens: int = 0
     """Soft tokens made from the head's hidden vector, placed before the question; 0: none."""
     pair_tokens_see_output: bool = False
-    """Whether pair tokens are made from the head's own output too; then much of the answer is the head's."""
+    """Whether pair tokens are made from the head's own output too; then much of the answer is the head's. A
+    single output is given with its sines and cosines, so that its digits can be read off."""
     hidden: tuple[int, ...] = (256,)
     """Widths of the head's hidden layers."""
     dropout: float = 0.0
@@ -50,6 +52,10 @@ class PairHeadConfig:
             raise ValueError("head.pair_tokens_see_output needs pair tokens: give head.pair_tokens a number")
         if self.pair_tokens and not self.weight:
             raise ValueError("pair tokens are made by the auxiliary head: give head.weight a value above 0")
+
+
+WAVELENGTHS = 16.0 / 2.0 ** torch.arange(10)
+"""Of the sines and cosines of a head's output, in standard deviations of the label."""
 
 
 class HeadSpec(NamedTuple):
@@ -78,23 +84,38 @@ class PairInputs(NamedTuple):
     """What the towers of a batch of B prompts read.
 
     ``towers`` holds the distinct molecules, ``groups`` the pairs by head; ``pair`` (long) says which prompts
-    ask for pair tokens, in packed order.
+    ask for pair tokens, in packed order. ``molecules`` (long [M]) are the rows of the molecule table that
+    ``towers.graphs`` holds, by which processes know what they have in common.
     """
 
     towers: TowerInputs
     groups: tuple[PairGroup, ...]
     pair: Tensor
+    molecules: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PairInputs:
         """The same inputs on another device."""
         towers = TowerInputs(
             self.towers.graphs.to(device, non_blocking=non_blocking),
             {k: v.to(device, non_blocking=non_blocking) for k, v in self.towers.members.items()},
-        )
+        )  # shares are made where they are used
+        molecules = None if self.molecules is None else self.molecules.to(device, non_blocking=non_blocking)
         groups = tuple(
             PairGroup(*g[:3], *(t.to(device, non_blocking=non_blocking) for t in g[3:])) for g in self.groups
         )
-        return PairInputs(towers, groups, self.pair.to(device, non_blocking=non_blocking))
+        return PairInputs(towers, groups, self.pair.to(device, non_blocking=non_blocking), molecules)
+
+    def counted_once(self) -> PairInputs:
+        """The same inputs with shares by which each molecule counts once over all processes; all of them
+        must ask."""
+        if self.molecules is None:
+            raise ValueError("these inputs do not say which molecules they hold: name them in molecules")
+        members = self.towers.members
+        shares = TowerShares(
+            1.0 / holders(self.molecules),
+            {key: 1.0 / holders(self.molecules[members[key]]) for key in sorted(members)},
+        )
+        return self._replace(towers=self.towers._replace(shares=shares))
 
 
 class PairOutput(NamedTuple):
@@ -144,7 +165,8 @@ class PairHead(nn.Module):
         self.body = nn.Sequential(*layers)
         self.out = nn.Linear(width, spec.outputs)
         if config.pair_tokens:
-            seen = width + (spec.outputs if config.pair_tokens_see_output else 0)
+            waves = 2 * len(WAVELENGTHS) if spec.outputs == 1 else 0
+            seen = width + (spec.outputs + waves if config.pair_tokens_see_output else 0)
             self.tokens = nn.Linear(seen, config.pair_tokens * out_dim)
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -153,13 +175,22 @@ class PairHead(nn.Module):
         output = self.out(hidden)
         if not self.config.pair_tokens:
             return output, None
-        seen = torch.cat([hidden, output], dim=1) if self.config.pair_tokens_see_output else hidden
+        seen = hidden
+        if self.config.pair_tokens_see_output:
+            waves = _waves(output) if self.spec.outputs == 1 else output[:, :0]
+            seen = torch.cat([hidden, output, waves], dim=1)
         return output, self.tokens(seen).view(-1, self.config.pair_tokens, self.out_dim)
 
     def _join(self, a: Tensor, b: Tensor) -> Tensor:
         if self.spec.symmetric:
             return torch.cat([a + b, a * b, (a - b).abs()], dim=-1)
         return torch.cat([a, b, a * b, (a - b).abs()], dim=-1)
+
+
+def _waves(output: Tensor) -> Tensor:
+    """Sines and cosines [n, 2 W] of one number [n, 1] at W wavelengths."""
+    angle = output * (2 * torch.pi / WAVELENGTHS.to(output))
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 class PairTowers(nn.Module):
@@ -184,6 +215,14 @@ class PairTowers(nn.Module):
             if config.weight
             else {}
         )
+
+    @staticmethod
+    def read_by_heads(name: str) -> bool:
+        """Whether a parameter of this name is reached by the loss of a head: encoders and fingerprint
+        embeddings, and the heads but for their pair tokens."""
+        if name.startswith("heads."):
+            return ".tokens." not in name
+        return ".gnn." in name or ".fingerprint." in name
 
     def forward(self, inputs: PairInputs) -> PairOutput:
         """Encode the molecules once; soft tokens of every tower, and of the pairs that ask for them."""

@@ -94,7 +94,7 @@ class PairPredictor:
 
     def predict(
         self,
-        pairs: Sequence[tuple[str, str]],
+        pairs: Sequence[tuple[str, ...] | str],
         *,
         task: str | None = None,
         queries: Sequence[str] | None = None,
@@ -170,7 +170,7 @@ class PairPredictor:
             )
         for n, query in enumerate(queries):
             if not str(query or "").strip():
-                raise ValueError(f"the query of pair {n} is empty")
+                raise ValueError(f"the query of pair {n} is empty: say what is asked about it")
 
     def _unreadable(
         self, molecules: Sequence[tuple[str, ...]], read: Featurised, titles: tuple[str, ...]

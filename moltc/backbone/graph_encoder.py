@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moltc.backbone.batch_norm import BatchNorm
 from moltc.backbone.freezing import Freezable
 from moltc.backbone.graphs import SCHEMES, GraphBatch, starts
 
-__all__ = ["GraphBatch", "GraphEncoder", "GraphEncoderConfig", "readout", "to_sequence"]
+__all__ = ["BatchNorm", "GraphBatch", "GraphEncoder", "GraphEncoderConfig", "readout", "to_sequence"]
 
 SELF_LOOP_TYPE = 4
 """Bond type of a dedicated self-loop in the 2+2 scheme."""
@@ -95,24 +96,6 @@ class SummedEmbedding(nn.Module):
         distinct, inverse = combination(codes, self.sizes).unique(return_inverse=True)
         rows = split_combination(distinct, self.sizes) + starts(torch.tensor(self.sizes)).to(codes.device)
         return F.embedding(inverse, F.embedding_bag(rows, self.weight, mode="sum"))
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over rows; a training batch of a single row uses the running statistics."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """[n, features] -> [n, features]."""
-        if self.training and input.shape[0] < 2:
-            return F.batch_norm(
-                input,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                training=False,
-                eps=self.eps,
-            )
-        return super().forward(input)
 
 
 class Neighbourhood(NamedTuple):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.graphs import FINGERPRINT_BITS
+from moltc.backbone.batch_norm import BatchNorm
 from moltc.backbone.freezing import Freezable
-from moltc.backbone.graph_encoder import BatchNorm
 from moltc.backbone.graphs import unpack_bits
 
 

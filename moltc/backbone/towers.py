@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 
 from moltc.backbone.adapters import LowRankAdapters
+from moltc.backbone.batch_norm import counted
 from moltc.backbone.freezing import Freezable
 from moltc.backbone.graph_encoder import GraphEncoder, readout, to_sequence
 from moltc.backbone.graphs import GraphBatch
@@ -30,6 +31,15 @@ SHARED = "shared"
 """Owner's name of a part that all towers share."""
 
 
+class TowerShares(NamedTuple):
+    """How much each molecule counts in batch statistics over several processes: 1 / those that encode it."""
+
+    graphs: Tensor
+    """float [M]."""
+    members: dict[str, Tensor]
+    """Tower key -> float [M_k]."""
+
+
 class TowerInputs(NamedTuple):
     """The molecules of a batch and who reads them."""
 
@@ -37,6 +47,13 @@ class TowerInputs(NamedTuple):
     """The distinct molecules, each once."""
     members: dict[str, Tensor]
     """Tower key -> long [M_k] rows of ``graphs``; the order of keys is the order of the output."""
+    shares: TowerShares | None = None
+    """Only where batch statistics are taken over several processes; None: each molecule counts once."""
+
+    def by_key(self) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+        """Key, rows and shares of each tower's molecules."""
+        for key, rows in self.members.items():
+            yield key, rows, None if self.shares is None else self.shares.members[key]
 
 
 class TowerOutput(NamedTuple):
@@ -85,16 +102,17 @@ class Tower:
                 stack.enter_context(adapters.applied_to(self.parts[name]))
             yield self.parts
 
-    def encode(self, graphs: GraphBatch) -> Encoding:
-        """Run the graph encoder over M molecules."""
-        with self.adapted() as parts:
+    def encode(self, graphs: GraphBatch, shares: Tensor | None = None) -> Encoding:
+        """Run the graph encoder over M molecules; ``shares`` [M] weigh them in batch statistics."""
+        atoms = None if shares is None else shares[graphs.node_graph]  # [N]
+        with self.adapted() as parts, counted(parts["gnn"], atoms):
             h = parts["gnn"](graphs)  # [N, d]
         states, mask = to_sequence(h, graphs) if "qformer" in parts else (None, None)
         return Encoding(readout(h, graphs), graphs.fingerprint, states, mask)
 
-    def project(self, encoding: Encoding) -> tuple[Tensor, Tensor]:
-        """Soft tokens [M, Q, H] and graph-level vectors [M, pooled_dim]."""
-        with self.adapted() as parts:
+    def project(self, encoding: Encoding, shares: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Soft tokens [M, Q, H] and graph-level vectors [M, pooled_dim]; ``shares`` [M] as in encoding."""
+        with self.adapted() as parts, counted(parts["proj"], shares):
             project = parts["proj"]
             if isinstance(project, PooledProjector):
                 vector = project.vector(encoding.readout, encoding.fingerprint)
@@ -166,14 +184,20 @@ class TowerSet(nn.Module):
         ------
         ValueError : a tower has no members. KeyError : a tower is unknown.
         """
-        everyone = None if self._encodes_by_key else self.tower(self.keys[0]).encode(inputs.graphs)
+        everyone = None
+        if not self._encodes_by_key:
+            shares = None if inputs.shares is None else inputs.shares.graphs
+            everyone = self.tower(self.keys[0]).encode(inputs.graphs, shares)
         output = TowerOutput({}, {})
-        for key, rows in inputs.members.items():
+        for key, rows, shares in inputs.by_key():
             if rows.numel() == 0:
                 raise ValueError(f"tower '{key}' has no molecules in this batch: leave the key out")
             tower = self.tower(key)
-            encoding = tower.encode(inputs.graphs.select(rows)) if everyone is None else everyone.select(rows)
-            output.soft_tokens[key], output.pooled[key] = tower.project(encoding)
+            if everyone is None:
+                encoding = tower.encode(inputs.graphs.select(rows), shares)
+            else:
+                encoding = everyone.select(rows)
+            output.soft_tokens[key], output.pooled[key] = tower.project(encoding, shares)
         return output
 
     def copy_tower(self, key: str, source: TowerSet, source_key: str) -> None:

@@ -157,7 +157,7 @@ def test_a_stored_split_of_single_molecules_numbers_rows(tmp_path, write):
     raw = read_captions(write("s,t\nC,A gas.\nCC,A gas.\n"), smiles="s", text="t", dataset="tiny")
     pairs_file = write("smiles_a,smiles_b,part\nC,CC,train\n", "pairs.csv")
     options = BuildOptions(split=SplitPlan("file", file=pairs_file, column="part"), progress=False)
-    with pytest.raises(DataError, match="one molecule in a row; number the rows"):
+    with pytest.raises(DataError, match="one molecule in a row; number rows"):
         build_pairs(raw, tmp_path / "out", options)
     rows_file = write("row,part\n0,train\n1,test\n", "rows.csv")
     options = BuildOptions(split=SplitPlan("file", file=rows_file, column="part"), progress=False)

@@ -21,7 +21,7 @@ def exported(pairs, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("exported") / "export"
     model = build(tiny_config(), pairs("solvation"))
     conformal = SplitConformal.fit(np.zeros(20), np.linspace(0.1, 2.0, 20))
-    model.calibration = {"conformal": conformal.to_dict()}
+    model.calibration[model.task.name] = {"conformal": conformal.to_dict()}
     model.save_pretrained(folder)
     return str(folder)
 

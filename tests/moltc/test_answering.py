@@ -99,19 +99,19 @@ def test_untrained_model_never_answers_outside_its_interval(pairs, point, seed):
         assert parsed.value == value
         assert parsed.interval == (low, high)
         assert low <= value < high
-    assert set(found.text) <= set(model.space.texts)
+    assert set(found.text) <= set(model.space().texts)
 
 
 def test_values_near_a_bound_stay_on_their_side(pairs):
     """Promise: an expectation between two printed numbers is reported as printed, inside its interval."""
     table = pairs("solvation")
     model = build(tiny_config(), table)
-    values = model.space.values
-    bounds = np.flatnonzero(np.diff(model.space.bins[:, 0])) + 1
+    values = model.space().values
+    bounds = np.flatnonzero(np.diff(model.space().bins[:, 0])) + 1
     between = values[bounds] - 0.004  # rounds up, to the first number of the next interval
     nearest = _nearest(values, between)
     np.testing.assert_array_equal(nearest, bounds)
-    low, high = model.space.bins[nearest].T
+    low, high = model.space().bins[nearest].T
     assert ((low <= values[nearest]) & (values[nearest] < high)).all()
     assert (between < low).all()
 
@@ -121,8 +121,8 @@ def test_points_are_those_of_the_decoded_distribution(pairs):
     table = pairs("solvation")
     config = tiny_config(decoding=DecodingConfig(width=1000))  # nothing is pruned
     model = sharpened(config, table)
-    batch, values = collator(model, table)(range(4)), model.space.values
-    found = decode_trie(model.lm, batch.trees, model.trie, model.lm.encode(batch.inputs), width=1000)
+    batch, values = collator(model, table)(range(4)), model.space().values
+    found = decode_trie(model.lm, batch.trees, model.trie(), model.lm.encode(batch.inputs), width=1000)
     probability = np.zeros((4, len(values)))
     probability[found.prompt, found.leaf] = found.probability
     mean = probability @ values
@@ -160,7 +160,7 @@ def test_log_odds_are_those_of_the_whole_answers(pairs):
         batch = collator(model, table, both_orders=False)([row])
         scores = []
         for answer_text in ("Interaction: yes", "Interaction: no"):
-            trees = [batch.trees[0].with_completions([model.writer.answer_ids(answer_text)])]
+            trees = [batch.trees[0].with_completions([model.writers[0].answer_ids(answer_text)])]
             with torch.no_grad():
                 scored = model.lm.score(model.lm.pack(trees), model.lm.encode(batch.inputs))
             scores.append(float(scored.logps))
@@ -193,7 +193,7 @@ def test_unfinished_reasoning_is_reported(pairs):
     found = asked(model, table, range(4))
     assert found.reasoning_cut.all()
     assert all(found.reasoning)
-    assert set(found.text) <= set(model.space.texts)
+    assert set(found.text) <= set(model.space().texts)
 
 
 def test_line_breaks_are_found_in_every_token(pairs, llama):
@@ -216,7 +216,7 @@ def test_free_answers_read_the_soft_tokens_of_their_own_pair(pairs, sharing):
     table = pairs("ddi")
     model = sharpened(tiny_config(towers=replace(POOLED, sharing=sharing), head=HEAD), table)
     with torch.no_grad():  # let the soft tokens speak louder than the text
-        for key in model.writer.keys:
+        for key in model.writers[0].keys:
             model.pair_towers.towers.tower(key).parts["proj"].output.weight.mul_(30)
     both = write_freely(model, collator(model, table, both_orders=True)(range(12)))
     one = write_freely(model, collator(model, table, both_orders=False)(range(12)))

@@ -16,7 +16,7 @@ from data_prep.tables import write_parquet
 from moltc.backbone.graphs import GraphBatch
 from moltc.backbone.towers import TowerInputs
 from moltc.chain_of_thought import ChainOfThought
-from moltc.collate import PairTable
+from moltc.pair_table import Asked, PairTable
 from moltc.pair_towers import PairInputs
 
 
@@ -44,7 +44,7 @@ def test_unique_molecules_give_the_gradients_of_naive_encoding(pairs, towers):
 
     def gradients(inputs: PairInputs, packed) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         model.zero_grad()
-        nll = model.losses(packed, inputs, batch.labels)["nll"]
+        nll = model.losses(replace(batch, packed=packed, inputs=inputs))["nll"]
         nll.backward()
         return nll, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
@@ -52,10 +52,7 @@ def test_unique_molecules_give_the_gradients_of_naive_encoding(pairs, towers):
     molecules = np.concatenate([table.mol_a[rows], table.mol_b[rows]])
     everyone = GraphBatch.from_arrays(table.molecules.graphs.batch(molecules))
     members = {"solute": torch.arange(12), "solvent": torch.arange(12, 24)}
-    place = torch.arange(12)
-    naive_inputs = PairInputs(
-        TowerInputs(everyone, members), "solute", "solvent", place, place, torch.tensor([], dtype=torch.long)
-    )
+    naive_inputs = PairInputs(TowerInputs(everyone, members), (), torch.tensor([], dtype=torch.long))
     trees = [
         replace(tree, slots=tuple(replace(run, entity=n) for run in tree.slots))
         for n, tree in enumerate(batch.trees)
@@ -112,11 +109,8 @@ def test_pairs_without_label_can_be_asked_but_not_trained_on(pairs):
 def test_table_is_read_as_written(pairs):
     table = pairs("solvation")
     assert Counter(table.split.tolist()) == {"train": 32, "valid": 8, "test": 8}
-    assert (table.family, table.property, table.dataset) == (
-        "solvation",
-        "solvation free energy",
-        "tiny-solvation",
-    )
+    assert table.asked == (Asked("solvation", "solvation free energy", "tiny-solvation"),)
+    assert set(table.task.tolist()) == {0}
     text = table.text(0)
     assert text.smiles_a == table.molecules.smiles[table.mol_a[0]]
     assert text.properties_b == table.molecules.property_text[table.mol_b[0]]
@@ -128,8 +122,8 @@ def test_folder_without_pairs_is_an_error_that_says_how_to_make_them(tmp_path):
 
 
 @pytest.mark.parametrize("column", ["family", "property", "dataset"])
-def test_mixed_tables_are_refused(tmp_path, column):
-    """Promise: one model answers one task; a mixture is not read as one of its parts."""
+def test_mixed_tables_ask_several_tasks(tmp_path, column):
+    """Promise: a mixture is never read as one of its parts; each row belongs to the task that it names."""
     folder = write_pairs(tmp_path / "mixed", "solvation")
     frame = pl.read_parquet(folder / "pairs.parquet")
     mixed = frame.with_columns(
@@ -138,8 +132,9 @@ def test_mixed_tables_are_refused(tmp_path, column):
     write_parquet(
         mixed, folder / "pairs.parquet", metadata=pl.read_parquet_metadata(folder / "pairs.parquet")
     )
-    with pytest.raises(ValueError, match=f"2 values of {column}"):
-        PairTable.load(folder)
+    table = PairTable.load(folder)
+    assert [getattr(asked, column) for asked in table.asked] == ["other", frame[column][1]]
+    np.testing.assert_array_equal(table.task, [0] + [1] * 47)
 
 
 def test_truncated_table_is_an_error(tmp_path):
@@ -181,8 +176,8 @@ def test_answering_keeps_room_for_what_is_written(pairs):
     model = build(tiny_config(), table)
     collate = collator(model, table)
     length = len(collate([0]).trees[0].prompt_ids)
-    collate.room, collate.max_positions = model.room, length + model.room - 1
+    collate.rooms, collate.max_positions = [model.room()], length + model.room() - 1
     assert collate([0]).num_pairs == 1
     collate.max_positions -= 1
-    with pytest.raises(ValueError, match=f"pair {table.pair_id[0]} needs {length + model.room - 1} tokens"):
+    with pytest.raises(ValueError, match=f"pair {table.pair_id[0]} needs {length + model.room() - 1} tokens"):
         collate([0])

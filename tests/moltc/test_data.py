@@ -151,7 +151,7 @@ def test_training_exchanges_symmetric_pairs_only(make_data, family, both):
 
 def test_answering_never_shuffles(make_data):
     module = make_data("solvation")
-    rows = np.concatenate([batch.rows for batch in module.val_dataloader()])
+    rows = np.concatenate([batch.rows for loader in module.val_dataloader() for batch in loader])
     np.testing.assert_array_equal(rows, module.table.rows("valid"))
     assert [len(loader.batch_sampler.rows) for loader in module.test_dataloader()] == [8, 8]
 
@@ -159,7 +159,8 @@ def test_answering_never_shuffles(make_data):
 def test_prediction_needs_no_labels(make_data):
     module = make_data("solvation")
     module.table = replace(module.table, label=np.full(len(module.table), np.nan))
-    batch = next(iter(module.predict_dataloader()))
+    (loader,) = module.predict_dataloader()
+    batch = next(iter(loader))
     assert all(tree.completions == () for tree in batch.trees)
 
 
@@ -218,7 +219,7 @@ def test_noisy_targets_stay_within_the_admissible_answers(make_data):
     """Promise: noise never writes an answer that the automaton could not."""
     module = make_data("solvation", label_noise=5.0)
     loader = module.train_dataloader()
-    writer = loader.collate.writer
+    (writer,) = loader.collate.writers
     space = writer.task.answer_space(writer.config.cot)
     admissible = {tuple(writer.answer_ids(text)) for text in space.texts}
     for batch in loader:

@@ -12,10 +12,11 @@ from tiny_pairs import data, module, tiny_config, trainer
 
 from moltc.answering import Answers, calibrated
 from moltc.calibration import PlattCalibration, SplitConformal
-from moltc.evaluate import ROW, Evaluation, calibrate, evaluate
+from moltc.evaluate import ROW, Evaluation, evaluate
 from moltc.metrics import sigmoid
 from moltc.module import PairModule
 from moltc.predictor import PairPredictor
+from moltc.task_results import calibrate
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def tested(pairs_folder, tmp_path):
 
 def written(learner: PairModule, folder) -> tuple[Evaluation, pl.DataFrame, dict]:
     """The evaluation, its predictions and its figures."""
-    found = evaluate(learner, folder, fingerprint_baselines=False)
+    (found,) = evaluate(learner, folder, fingerprint_baselines=False).values()
     return (
         found,
         pl.read_parquet(folder / "predictions.parquet"),
@@ -52,15 +53,16 @@ def test_calibrated_text_label_and_probability_agree(tested, tmp_path):
     """Promise: where calibration turns yes into no, the sentence turns with the probability, in the file
     and in what the exported model says."""
     learner = tested("ddi")
-    for split, (rows, found) in learner.test_answers.items():
-        learner.test_answers[split] = rows, biased(found, learner.labels(rows), shift=6.0)
-    raw = learner.test_answers["test"][1]
+    (answered,) = learner.test_answers
+    for split, (rows, found) in answered.items():
+        answered[split] = rows, biased(found, learner.labels(rows), shift=6.0)
+    raw = answered["test"][1]
     assert set(raw.value > 0.5) == {True}, "nothing is turned: the test says nothing"
     _, frame, _ = written(learner, tmp_path / "test")
     assert set(frame["text"]) == {"Interaction: yes", "Interaction: no"}
     for text, probability, log_odds in frame.select("text", "probability", "log_odds").iter_rows():
         assert (text == "Interaction: yes") == (probability > 0.5) == (log_odds > 0)
-    platt = PlattCalibration.from_dict(learner.moltc.calibration["platt"])
+    platt = PlattCalibration.from_dict(learner.moltc.calibration[learner.moltc.task.name]["platt"])
     np.testing.assert_allclose(frame["probability"], platt.apply(raw.log_odds))
 
 
@@ -68,7 +70,7 @@ def test_calibrated_text_label_and_probability_agree(tested, tmp_path):
 def test_answer_of_a_biased_calibration_agrees_with_itself(tested, bias):
     """Promise: PairAnswer's text, label and probability say the same, however strong the calibration."""
     model = tested("ddi").moltc
-    model.calibration = {"platt": PlattCalibration(temperature=1.0, bias=bias).to_dict()}
+    model.calibration[model.task.name] = {"platt": PlattCalibration(temperature=1.0, bias=bias).to_dict()}
     expected = "yes" if bias > 0 else "no"
     for found in PairPredictor(model).predict([("CCO", "O"), ("c1ccccc1", "CC#N")]):
         assert (found.label, found.text) == (expected, f"Interaction: {expected}")
@@ -77,9 +79,10 @@ def test_answer_of_a_biased_calibration_agrees_with_itself(tested, bias):
 
 def test_both_orders_are_calibrated(tested):
     learner = tested("ddi")
-    learner.moltc.calibration = {"platt": PlattCalibration(temperature=2.0, bias=0.5).to_dict()}
-    _, raw = learner.test_answers["test"]
-    found = calibrated(learner.moltc, raw)
+    platt = PlattCalibration(temperature=2.0, bias=0.5)
+    learner.moltc.calibration[learner.moltc.task.name] = {"platt": platt.to_dict()}
+    _, raw = learner.test_answers[0]["test"]
+    found = calibrated(learner.moltc, 0, raw)
     np.testing.assert_allclose(found.log_odds_orders, (raw.log_odds_orders + 0.5) / 2.0)
     np.testing.assert_allclose(found.log_odds, found.log_odds_orders.mean(axis=1))
 
@@ -93,7 +96,7 @@ def test_free_numbers_have_a_row_and_an_invalid_rate_of_their_own(tested, tmp_pa
     learner = tested("solvation", free_answers=6)
     found, frame, plain = written(learner, tmp_path / "test")
     free = found.rows["MolTC, written freely (6 pairs)"]
-    invalid = [not learner.moltc.task.kind.parse(text).valid for _, text in learner.free_texts]
+    invalid = [not learner.moltc.task.kind.parse(text).valid for _, text in learner.free_texts[0]]
     assert free["invalid_rate"].value == np.mean(invalid) > 0
     assert {"interval_hit", "self_consistency"} <= free.keys()
     assert found.metrics["invalid_rate"].value == 0.0
@@ -105,9 +108,10 @@ def test_free_numbers_have_a_row_and_an_invalid_rate_of_their_own(tested, tmp_pa
 
 def test_free_yes_and_no_are_counted_in_a_note(tested, tmp_path):
     learner = tested("ddi", free_answers=5)
-    learner.free_texts[:2] = [(row, "Interaction: yes") for row, _ in learner.free_texts[:2]]
-    learner.free_texts[2:] = [(row, "perhaps") for row, _ in learner.free_texts[2:]]
-    right = learner.labels(np.array([row for row, _ in learner.free_texts[:2]])).sum() / 5
+    rows = [row for row, _ in learner.free_texts[0]]
+    texts = ["Interaction: yes"] * 2 + ["perhaps"] * 3
+    learner.free_texts = [list(zip(rows, texts, strict=True))]
+    right = learner.labels(np.array(rows[:2])).sum() / 5
     found, _, _ = written(learner, tmp_path / "test")
     (note,) = [note for note in found.notes if note.startswith("Written freely")]
     assert f"5 test pairs): accuracy {right:.3f}, 60.0% invalid answers" in note
@@ -125,12 +129,14 @@ def test_without_free_answers_nothing_is_said_of_them(tested, tmp_path, family):
 def test_coverage_is_measured_on_the_test_split(tested, tmp_path):
     """Promise: the page says which share of the test labels the 90 % intervals hold."""
     learner = tested("solvation")
-    rows, answers = learner.test_answers["valid"]  # ten validation answers instead of eight
+    rows, answers = learner.test_answers[0]["valid"]  # ten validation answers instead of eight
     more = np.array([*range(8), 0, 1])
-    learner.test_answers["valid"] = rows[more], answers.take(more)
+    learner.test_answers[0]["valid"] = rows[more], answers.take(more)
     found, _, _ = written(learner, tmp_path / "test")
-    half = SplitConformal.from_dict(learner.moltc.calibration["conformal"]).half_width(0.9)
-    rows, answers = learner.test_answers["test"]
+    half = SplitConformal.from_dict(
+        learner.moltc.calibration[learner.moltc.task.name]["conformal"]
+    ).half_width(0.9)
+    rows, answers = learner.test_answers[0]["test"]
     covered = np.mean(np.abs(learner.labels(rows) - answers.value) <= half)
     assert f"The 90% intervals hold {covered:.1%} of the test labels." in found.notes
 
@@ -147,9 +153,9 @@ def test_too_few_validation_pairs_give_no_interval_and_say_so(tested, tmp_path):
 @pytest.mark.parametrize(("count", "enough"), [(8, False), (9, True)], ids=["eight", "nine"])
 def test_nine_validation_pairs_are_enough(tested, count, enough):
     learner = tested("solvation")
-    _, answers = learner.test_answers["valid"]
+    _, answers = learner.test_answers[0]["valid"]
     picked = answers.take(np.arange(count) % 8)
-    (note,) = calibrate(learner.moltc, np.zeros(count), picked)
+    (note,) = calibrate(learner.moltc, 0, np.zeros_like, (np.arange(count), picked))
     assert note.startswith("90% prediction intervals" if enough else "No 90% prediction intervals")
     margin = PairPredictor(learner.moltc).predict([("CCO", "O")])[0].margin
     assert (margin == pytest.approx(np.abs(picked.value).max())) if enough else (margin is None)

@@ -93,7 +93,7 @@ def test_frozen_parts_get_no_gradient(pairs):
     table = pairs("solvation")
     model = build(tiny_config(towers=replace(QFORMER, freeze=("gnn", "qformer"))), table).train()
     batch = train_batch(model, table, range(4))
-    model.losses(batch.packed, batch.inputs, batch.labels)["loss"].backward()
+    model.losses(batch)["loss"].backward()
     graded = {
         name.split(".")[0]
         for name, p in model.pair_towers.towers.parts.named_parameters()
@@ -114,7 +114,7 @@ def test_loss_never_counts_prompt_tokens(pairs, monkeypatch):
         "solvation free energy": "How strongly, in kcal/mol, and in rather more words than usual, is it held?"
     }
     monkeypatch.setitem(FAMILIES, "solvation", replace(SOLVATION, questions=asked))
-    model.writer.task = Task.from_dict(model.task.to_dict())
+    model.writers[0].task = Task.from_dict(model.task.to_dict())
     after = train_batch(model, table, range(6)).packed
     assert after.input_ids.shape != before.input_ids.shape
     assert torch.equal(after.lengths, before.lengths)
@@ -141,7 +141,7 @@ def test_loss_is_the_plain_cross_entropy_of_the_target(pairs, cot):
         expected.append(
             torch.nn.functional.cross_entropy(logits[at], ids[len(tree.prompt_ids) :], reduction="sum")
         )
-    nll = model.losses(batch.packed, batch.inputs, batch.labels)["nll"]
+    nll = model.losses(batch)["nll"]
     torch.testing.assert_close(nll, torch.stack(expected).mean())
 
 
@@ -202,7 +202,9 @@ def test_prompt_is_worded_in_the_familys_order(pairs):
     table = pairs("solvation")
     model = build(tiny_config(), table)
     text = table.text(0)
-    pieces = [piece if isinstance(piece, str) else f"<{piece.role}>" for piece in model.writer.pieces(text)]
+    pieces = [
+        piece if isinstance(piece, str) else f"<{piece.role}>" for piece in model.writers[0].pieces(text)
+    ]
     assert "".join(pieces) == (
         f"Solute: [START_I_SMILES]{text.smiles_a}[END_I_SMILES]<solute>\n"
         f"Solvent: [START_I_SMILES]{text.smiles_b}[END_I_SMILES]<solvent>\n"
@@ -216,7 +218,7 @@ def test_empty_property_text_is_an_error(pairs):
     model = build(tiny_config(cot=REASONED), table)
     text = replace(table.text(0), properties_b="")
     with pytest.raises(ValueError, match="property text of Solvent is empty"):
-        model.writer.tree(text, 0, 1, 0, ["The value is +0.00."])
+        model.writers[0].tree(text, 0, 1, 0, ["The value is +0.00."])
 
 
 # -- configuration -------------------------------------------------------------------------------------

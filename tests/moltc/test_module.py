@@ -44,7 +44,7 @@ def test_every_sharing_mode_trains(pairs_folder, tmp_path, family, sharing, towe
     snapshots = fit(learner, pairs_folder(family), tmp_path)
     still = set(snapshots.states[0]) - snapshots.moved(0)
     assert not still
-    keys = set(learner.moltc.writer.keys)
+    keys = set(learner.moltc.writers[0].keys)
     expected = {
         "tied": {"molecule"},
         "by_role": {"solute", "solvent"} if family == "solvation" else {"drug"},
@@ -269,7 +269,7 @@ def test_test_run_answers_each_pair_once(pairs_folder, tmp_path):
     learner, pairs = module(tiny_config(), free_answers=5), data(pairs_folder("ddi"), eval_batch_size=3)
     trainer(tmp_path).test(learner, datamodule=pairs, verbose=False)
     for split in ("valid", "test"):
-        rows, found = learner.test_answers[split]
+        rows, found = learner.test_answers[0][split]
         np.testing.assert_array_equal(np.sort(rows), pairs.table.rows(split))
         assert len(found.text) == len(rows)
         np.testing.assert_array_equal(rows, np.sort(rows))
@@ -281,7 +281,7 @@ def test_free_answers_are_a_seeded_choice_over_the_split(pairs_folder, tmp_path)
     for seed in (0, 1):
         learner, pairs = module(tiny_config(), free_answers=4, seed=seed), data(pairs_folder("solvation"))
         trainer(tmp_path).test(learner, datamodule=pairs, verbose=False)
-        chosen[seed] = [row for row, _ in learner.free_texts]
+        chosen[seed] = [row for row, _ in learner.free_texts[0]]
         assert len(chosen[seed]) == 4
         assert set(chosen[seed]) < set(pairs.table.rows("test").tolist())
         assert chosen[seed] == sorted(chosen[seed])

@@ -9,9 +9,9 @@ from tiny_pairs import KINDS, collator, data, module, tiny_config, trainer, writ
 from moltc.answering import Answers, answer
 from moltc.backbone.decoding import generate
 from moltc.chain_of_thought import ChainOfThought, PromptStyle
-from moltc.collate import PairTable
 from moltc.model import DecodingConfig, MolTC
-from moltc.module import OptimConfig
+from moltc.optim import OptimConfig
+from moltc.pair_table import PairTable
 
 GRAPH_ONLY = PromptStyle(smiles=False)
 BY_HEART = OptimConfig(lr_language_model=4e-3, lr_towers=4e-3, weight_decay=0.0)
@@ -73,7 +73,7 @@ def test_reasoning_is_learnt_by_heart(tmp_path, family, epochs):
     found, written, labels = asked(model, table)
     assert not found.reasoning_cut.any()
     rows = table.rows("train")
-    expected = [model.writer.reasoning(table.text(row)).strip() for row in rows]
+    expected = [model.writers[0].reasoning(table.text(row)).strip() for row in rows]
     assert np.mean([one == other for one, other in zip(found.reasoning, expected, strict=True)]) > 0.95
     if family == "solvation":
         assert np.abs(found.value - labels).mean() < 0.05

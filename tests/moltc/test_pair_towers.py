@@ -30,7 +30,7 @@ def test_impossible_heads_are_refused(settings, message):
 def test_no_head_by_default(pairs):
     model = build(tiny_config(), pairs("solvation"))
     output = model.lm.encode(collator(model, pairs("solvation"))([0, 1]).inputs)
-    assert output.prediction is None
+    assert output.predictions == ()
     assert set(output.soft_tokens) == {"solute", "solvent"}
 
 
@@ -40,8 +40,8 @@ def test_head_reads_each_prompts_own_molecules(pairs):
     model = build(tiny_config(head=HEAD), table)
     collate = collator(model, table)
     rows = range(12)  # solutes and solvents repeat, each in its own rhythm
-    together = model.lm.encode(collate(list(rows)).inputs).prediction
-    alone = [model.lm.encode(collate([row]).inputs).prediction for row in rows]
+    (together,) = model.lm.encode(collate(list(rows)).inputs).predictions
+    alone = [model.lm.encode(collate([row]).inputs).predictions[0] for row in rows]
     torch.testing.assert_close(together, torch.cat(alone))
     assert together.unique().numel() == len(rows)
 
@@ -54,7 +54,8 @@ def test_head_knows_order_only_where_order_matters(pairs, family, same):
     model = build(replace(config, towers=replace(config.towers, sharing="tied")), table)
     count = len(table)
     batch = collator(model, table, both_orders=False)([0, 1, 2, count, count + 1, count + 2])
-    forward, backward = model.lm.encode(batch.inputs).prediction.view(2, 3)
+    (prediction,) = model.lm.encode(batch.inputs).predictions  # [6, 1]
+    forward, backward = prediction.view(2, 3)
     assert torch.allclose(forward, backward, atol=1e-6) == same
 
 
@@ -80,7 +81,7 @@ def test_single_pair_can_be_trained_on(pairs):
     table = pairs("solvation")
     model = build(tiny_config(head=HEAD), table).train()
     batch = train_batch(model, table, [0])
-    losses = model.losses(batch.packed, batch.inputs, batch.labels)
+    losses = model.losses(batch)
     losses["loss"].backward()
     assert torch.isfinite(losses["loss"])
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
@@ -92,8 +93,8 @@ def test_head_loss_is_added_with_its_weight(pairs, family):
     table = pairs(family)
     model = build(tiny_config(head=HEAD), table)
     batch = train_batch(model, table, range(6))
-    losses = model.losses(batch.packed, batch.inputs, batch.labels)
-    prediction = model.lm.encode(batch.inputs).prediction
+    losses = model.losses(batch)
+    prediction = model.lm.encode(batch.inputs).predictions[0].squeeze(1)
     if family == "solvation":
         expected = ((prediction - (batch.labels - model.task.mean) / model.task.std) ** 2).mean()
     else:
@@ -108,13 +109,14 @@ def test_pair_tokens_may_see_the_output_of_the_head(pairs):
     table = pairs("solvation")
     plain = build(tiny_config(head=replace(HEAD, pair_tokens=2)), table)
     seeing = build(tiny_config(head=replace(HEAD, pair_tokens=2, pair_tokens_see_output=True)), table)
-    assert seeing.pair_towers.tokens.in_features == plain.pair_towers.tokens.in_features + 1
+    (head,), (without,) = (model.pair_towers.heads.values() for model in (seeing, plain))
+    assert head.tokens.in_features == without.tokens.in_features + 1
     batch = train_batch(seeing, table, [0, 1, 2])
     before = seeing.eval().lm.encode(batch.inputs).soft_tokens["pair"]
     with torch.no_grad():
-        seeing.pair_towers.out.bias += 1.0
+        head.out.bias += 1.0
     moved = seeing.lm.encode(batch.inputs).soft_tokens["pair"] - before
-    expected = seeing.pair_towers.tokens.weight[:, -1].view(before.shape[1:])
+    expected = head.tokens.weight[:, -1].view(before.shape[1:])
     torch.testing.assert_close(moved, expected.expand_as(moved))
     with pytest.raises(ValueError, match="needs pair tokens"):
         replace(HEAD, pair_tokens=0, pair_tokens_see_output=True)

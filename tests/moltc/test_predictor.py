@@ -12,9 +12,10 @@ from data_prep.properties import PropertyTexts
 from moltc.answering import answer
 from moltc.calibration import PlattCalibration, SplitConformal
 from moltc.chain_of_thought import ChainOfThought, PromptStyle
-from moltc.collate import PairCollator, PairTable
-from moltc.model import PairText
+from moltc.collate import PairCollator
+from moltc.pair_table import PairTable
 from moltc.predictor import PairAnswer, PairPredictor
+from moltc.prompt_writer import PairText
 
 BAD = {
     "unparseable": ("C(C", "unparseable SMILES"),
@@ -36,9 +37,10 @@ def predictor(pairs):
         model = build(tiny_config(**parts), pairs(family))
         if family == "solvation":
             conformal = SplitConformal.fit(np.zeros(20), np.linspace(0.1, 2.0, 20))
-            model.calibration = {"conformal": conformal.to_dict()}
+            model.calibration[model.task.name] = {"conformal": conformal.to_dict()}
         else:
-            model.calibration = {"platt": PlattCalibration(temperature=2.0, bias=0.5).to_dict()}
+            platt = PlattCalibration(temperature=2.0, bias=0.5)
+            model.calibration[model.task.name] = {"platt": platt.to_dict()}
         return PairPredictor(model)
 
     return make
@@ -157,7 +159,7 @@ def test_same_answers_as_the_batches_of_a_test_run(predictor, pairs):
     asked, table = predictor("solvation"), pairs("solvation")
     rows = table.rows("test")
     model = asked.model
-    collate = PairCollator(table, model.writer, model.language_model.sharing, False, True)
+    collate = PairCollator(table, model.writers, model.language_model.sharing, False, True)
     expected = answer(model, collate(rows.tolist()))
     smiles = table.molecules.smiles
     found = asked.predict([(smiles[table.mol_a[r]], smiles[table.mol_b[r]]) for r in rows])
@@ -257,8 +259,8 @@ def test_pair_beyond_the_window_gets_the_reason_and_the_others_an_answer(predict
     asked = predictor(family, cot=cot)
     model = asked.model
     pairs = [("CCO", "O"), ("C" * 120, "O"), ("CCN", "CCO")]
-    lengths = [len(model.writer.tree(PairText(a, b), 0, 0, 0).prompt_ids) for a, b in pairs]
-    enough = max(lengths[0], lengths[2]) + model.room - 1  # the last token is not read again
+    lengths = [len(model.writers[0].tree(PairText(a, b), 0, 0, 0).prompt_ids) for a, b in pairs]
+    enough = max(lengths[0], lengths[2]) + model.room() - 1  # the last token is not read again
     model.language_model.hf_config.max_position_embeddings = enough
     found = asked.predict(pairs)
     assert [answered.valid for answered in found] == [True, False, True]

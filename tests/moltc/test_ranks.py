@@ -13,7 +13,7 @@ def test_answers_are_put_in_order_of_rows_and_none_counts_twice(pairs_folder, tm
     """Promise: batches in any order give the answers of the split in order; a repeated row is an error."""
     learner, pairs = module(tiny_config()), data(pairs_folder("solvation"), eval_batch_size=3)
     trainer(tmp_path).test(learner, datamodule=pairs, verbose=False)
-    rows, found = learner.test_answers["test"]
+    rows, found = learner.test_answers[0]["test"]
     parts = [(rows[i], found.take(np.array(i))) for i in ([5, 2], [0, 7, 1], [6, 4, 3])]
     again, joined = gathered(parts)
     np.testing.assert_array_equal(again, rows)

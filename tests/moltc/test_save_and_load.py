@@ -47,7 +47,7 @@ def shake(model: MolTC) -> MolTC:
         for name, buffer in model.named_buffers():
             if "running_" in name:
                 buffer.add_(torch.rand_like(buffer))
-    model.calibration = {"note": 1.5}
+    model.calibration = {name: {"note": 1.5} for name in model.names}
     return model.eval()
 
 
@@ -101,7 +101,7 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-50])
 
 
-def edit(*path: str, value: object):
+def edit(*path: str | int, value: object):
     """Change one value of config.json."""
 
     def change(file: Path) -> None:
@@ -138,8 +138,8 @@ def edit(*path: str, value: object):
             "do not describe a model",
         ),
         ("config.json", edit("settings", "config", "head", "unknown", value=1), "do not describe a model"),
-        ("config.json", edit("settings", "task", value=None), "do not describe a model"),
-        ("config.json", edit("settings", "task", "family", value="alchemy"), "do not describe a model"),
+        ("config.json", edit("settings", "tasks", value=None), "do not describe a model"),
+        ("config.json", edit("settings", "tasks", 0, "family", value="alchemy"), "do not describe a model"),
     ],
     ids=[
         "no-adapter",
@@ -155,7 +155,7 @@ def edit(*path: str, value: object):
         "other-sharing",
         "unknown-sharing",
         "unknown-setting",
-        "no-task",
+        "no-tasks",
         "unknown-family",
     ],
 )
@@ -170,7 +170,7 @@ def test_damaged_folder_is_refused(pairs, llama, tmp_path, file, damage, message
 def test_card_says_what_the_model_is(pairs, tmp_path):
     table = pairs("solvation")
     model = build(tiny_config(), table)
-    model.task = replace(model.task, computed=True)
+    model.tasks = (replace(model.task, computed=True),)
     model.save_pretrained(tmp_path / "export", results={"rmse": [0.5, 0.4, 0.6]})
     card = (tmp_path / "export/README.md").read_text()
     assert "computed from a formula, not measured" in card

@@ -157,6 +157,20 @@ def test_run_is_filed_under_its_names_and_ended(root, tracked):
     assert tracked.exit_code == 0
 
 
+def test_tasks_of_a_joint_run_are_kept_apart(pairs_folder, tmp_path):
+    folders = [str(pairs_folder(family)) for family in ("solvation", "ddi")]
+    options = {"data__folder": json.dumps(folders), "trainer__max_epochs": 1}
+    assert fit(Path("unused"), tmp_path, **options) == 0
+    (found,) = offline_runs(tmp_path)
+    for task in ("tiny-solvation.solvation_free_energy", "tiny-ddi.interaction"):
+        result = json.loads((tmp_path / "test" / task / "metrics.json").read_text())
+        for name, metric in result["metrics"].items():
+            assert found.summary[f"test/{task}/{name}"] == metric["value"]
+        assert f"test/{task}/pairs" in found.summary
+        assert (tmp_path / "test" / task / "pairs.html").is_file()
+    assert found.config["data_reports"] == []
+
+
 def test_nothing_private_is_recorded(tracked):
     """Promise: no machine, user, code, git state, package list or console text."""
     assert not (tracked.run.host or tracked.run.git.remote_url or tracked.run.git.commit)
@@ -256,6 +270,7 @@ def test_untracked_runs_leave_the_same_files_and_no_wandb(
     for part in ("test", "export", "logs/version_0"):
         names = [{path.name for path in (folder / part).iterdir()} for folder in (root, tmp_path)]
         assert names[0] == names[1]
+    assert (tmp_path / "test/pairs.html").is_file()
     assert not (tmp_path / "wandb").exists()
     assert results(tmp_path) == results(root)
 

@@ -163,9 +163,10 @@ def module(config: MolTCConfig, **settings: Any) -> PairModule:
     )
 
 
-def data(folder: Path, **settings: Any) -> PairDataModule:
-    """The data module of a written table, 8 pairs a batch."""
-    return PairDataModule(str(folder), **({"batch_size": 8, "eval_batch_size": 8} | settings))
+def data(folder: Path | Sequence[Path], **settings: Any) -> PairDataModule:
+    """The data module of a written table, or of several, 8 pairs a batch."""
+    named = str(folder) if isinstance(folder, Path) else [str(one) for one in folder]
+    return PairDataModule(named, **({"batch_size": 8, "eval_batch_size": 8} | settings))
 
 
 def trainer(root: Path, **settings: Any) -> lightning.Trainer:
@@ -205,7 +206,7 @@ class Snapshots(lightning.Callback):
         return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def fit(learner: PairModule, folder: Path, root: Path, **settings: Any) -> Snapshots:
+def fit(learner: PairModule, folder: Path | Sequence[Path], root: Path, **settings: Any) -> Snapshots:
     """Two batches an epoch, one epoch unless told otherwise."""
     snapshots = Snapshots()
     options = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 0} | settings
