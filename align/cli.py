@@ -1,4 +1,7 @@
-"""The ``align`` command. Libraries are imported by the command that needs them, so that help is quick."""
+"""The ``align`` command: ``fit | validate | test | predict`` (LightningCLI) and ``score``.
+
+Libraries are imported by the command that needs them, so that help is quick.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+LIGHTNING = ("fit", "validate", "test", "predict")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it succeeded, 1 when some rows were refused, 2 when it could not start."""
-    arguments = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and given[0] in LIGHTNING:
+        from align.lightning_cli import run
+
+        return run(given[0], argv)
+    arguments = _parser().parse_args(given)
     try:
         return arguments.run(arguments)
     except (ValueError, OSError) as error:
@@ -21,6 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="align", description="Preference optimisation of language models.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, words in (
+        ("fit", "train, test and export: align fit --config configs/align/dpo.yaml --data.folder DIR"),
+        ("validate", "loss and rewards on the valid split"),
+        ("test", "the same on the test split, with intervals, plots and a report page"),
+        ("predict", "score the test split; writes predictions.parquet"),
+    ):
+        commands.add_parser(name, help=words, add_help=False)
     score = commands.add_parser(
         "score",
         help="log-probabilities of completions",

@@ -40,8 +40,12 @@ class Plan:
         return active if self.prompt_gradients is None else active | (self.prompt_gradients != 0)
 
     def surrogate(self, part: Preferences, rows: slice | Tensor) -> Tensor:
-        """A scalar with the gradient of the whole loss through ``part``, which is ``rows`` of the plan."""
-        loss = (self.gradients[rows] * part.sums()).sum()
+        """A scalar with the gradient of the whole loss through ``part``, which is ``rows`` of the plan.
+
+        The part may be narrower than the plan where its rows have fewer completions.
+        """
+        sums = part.sums()
+        loss = (self.gradients[rows][:, : sums.shape[1]] * sums).sum()
         if self.prompt_gradients is not None and part.prompt_logps is not None:
             loss = loss + (self.prompt_gradients[rows] * part.prompt_logps).sum()
         return loss

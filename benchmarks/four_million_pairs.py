@@ -91,11 +91,11 @@ def write_folder(folder: Path, table: MoleculeTable, pairs: int) -> None:
 
 
 class PeakMemory:
-    """The largest resident memory of this process, and private memory of its children, while it runs."""
+    """The largest resident memory of this process while it runs."""
 
     def __init__(self) -> None:
         self.process = psutil.Process()
-        self.resident, self.children = 0, 0
+        self.resident = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -108,21 +108,15 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.02):
+        while not self._stop.wait(0.05):
             self.resident = max(self.resident, self.process.memory_info().rss)
-            if self._stop.wait(0.2):
-                return
-            for child in self.process.children():
-                try:
-                    self.children = max(self.children, child.memory_full_info().uss)
-                except psutil.NoSuchProcess:
-                    continue
 
 
-def processor_seconds() -> float:
-    """Processor time of all children so far."""
-    times = [child.cpu_times() for child in psutil.Process().children()]
-    return sum(one.user + one.system for one in times)
+def processor_seconds() -> np.ndarray:
+    """Processor time so far of this process and of all its data processes together, float [2]."""
+    here = psutil.Process()
+    times = [[one.cpu_times() for one in those] for those in ([here], here.children())]
+    return np.array([sum(one.user + one.system for one in those) for those in times])
 
 
 def measure(small: Path, large: Path, smiles: bool, workers: int, batches: int) -> dict[str, Any]:
@@ -132,51 +126,51 @@ def measure(small: Path, large: Path, smiles: bool, workers: int, batches: int) 
     from moltc.backbone.language_model import LanguageModelConfig, TinyConfig
     from moltc.backbone.towers import TowerConfig
     from moltc.chain_of_thought import PromptStyle
+    from moltc.collate import PairCollator
     from moltc.data import PairDataModule
-    from moltc.module import PairModule
+    from moltc.model import MolTC, MolTCConfig
+    from moltc.pair_table import PairTable
+    from moltc.stages import training_texts
 
     torch.set_num_threads(1)
-    module = PairModule(
+    config = MolTCConfig(
         language_model=LanguageModelConfig(tiny=TinyConfig(hidden=64, layers=2, heads=4, ffn=128)),
         towers=TowerConfig(projector="pooled"),
         prompt=PromptStyle(smiles=smiles),
     )
-    attach(module, PairDataModule(str(small), batch_size=BATCH))
+    table = PairTable.load(small)
+    train = table.rows("train")
+    tasks = table.tasks(train)
+    model = MolTC.build(config, tasks, training_texts(config, tasks, table, train))
+
+    def collator(table: PairTable, *, targets: bool, both_orders: bool) -> PairCollator:
+        sharing = model.language_model.sharing
+        return PairCollator(table, model.writers, sharing, targets, both_orders)
+
     model_resident = psutil.Process().memory_info().rss
     with PeakMemory() as peak:
         start = time.perf_counter()
         data = PairDataModule(str(large), batch_size=BATCH, num_workers=workers)
-        attach(module, data)
+        data.setup("fit")
+        data.make_collator = collator
         opened = time.perf_counter() - start
         stream = iter(data.train_dataloader())
         for _ in range(WARM_UP):
             next(stream)
         clock, processor = time.perf_counter(), processor_seconds()
         taken = sum(next(stream).num_pairs for _ in range(batches))
-        clock, processor = time.perf_counter() - clock, processor_seconds() - processor
+        clock = time.perf_counter() - clock
+        here, there = ((processor_seconds() - processor) / taken * 1e6).tolist()
+        private = max((one.memory_full_info().uss for one in psutil.Process().children()), default=0)
         del stream, data
     return {
         "open_seconds": round(opened, 2),
         "resident_above_model_mb": round((peak.resident - model_resident) / 2**20),
-        "private_of_a_data_process_mb": round(peak.children / 2**20),
+        "private_of_a_data_process_mb": round(private / 2**20),
         "pairs_per_second": round(taken / clock),
-        "processor_us_per_pair": round(processor / taken * 1e6, 2),
-        "pairs_per_second_of_two_free_cores": round(workers * taken / processor) if processor else None,
+        "processor_us_per_pair": {"data processes": round(there, 2), "training process": round(here, 2)},
+        "pairs_per_second_of_free_cores": round(workers / there * 1e6) if there else None,
     }
-
-
-def attach(module: Any, data: Any) -> None:
-    """Do what a trainer does before training: open the data, build the model if there is none."""
-    data.setup("fit")
-    module._trainer = _Trainer(data)
-    module.setup("fit")
-
-
-class _Trainer:
-    """As much of a trainer as the module's set-up asks for."""
-
-    def __init__(self, data: Any) -> None:
-        self.datamodule = data
 
 
 def main() -> None:
@@ -198,7 +192,7 @@ def main() -> None:
             run = pool.submit(measure, small, large, options.smiles, options.workers, options.batches)
             found = run.result()
     for key, value in found.items():
-        print(f"{key.replace('_', ' '):<40} {value:>12,}")
+        print(f"{key.replace('_', ' '):<40} {value}")
     append(
         "four_million_pairs", {**vars(options), "batch": BATCH, **found, **where("torch", "numpy", "polars")}
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -107,13 +108,14 @@ def build_pairs(raw: RawPairs, out: Path, options: BuildOptions | None = None) -
     return report
 
 
-def load_pairs(folder: Path) -> tuple[pl.DataFrame, MoleculeTable]:
+def load_pairs(folder: Path, columns: Sequence[str] | None = None) -> tuple[pl.DataFrame, MoleculeTable]:
     """The pairs of a build and their molecules; files of different builds are a :class:`DataError`.
 
-    The columns are :data:`COLUMNS`. ``mol_b`` is -1 in families of one molecule; ``query`` is null where the
-    family asks the same of all rows, ``text`` where labels are numbers, ``label`` where they are texts.
+    The columns are :data:`COLUMNS`, or those asked for. ``mol_b`` is -1 in families of one molecule;
+    ``query`` is null where the family asks the same of all rows, ``text`` where labels are numbers, ``label``
+    where they are texts.
     """
-    pairs, metadata = read_parquet(Path(folder) / "pairs.parquet")
+    pairs, metadata = read_parquet(Path(folder) / "pairs.parquet", columns)
     table = MoleculeTable.load(Path(folder))
     if metadata.get("molecules_sha256") != table.sha256:
         raise DataError(

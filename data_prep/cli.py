@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING
 from data_prep import commands
 from data_prep.commands import CHROMOPHORE_PROPERTIES, METHODS
 from data_prep.errors import DataError
+from data_prep.preference_commands import add_preferences
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-FAMILIES = ("solvation", "ddi", "typed-ddi", "side-effect", "chromophore", "caption")
+FAMILIES = (
+    "solvation",
+    "ddi",
+    "typed-ddi",
+    "side-effect",
+    "chromophore",
+    "molecule-property",
+    "molecule-class",
+    "caption",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="data-prep", description="Raw molecular files to checked tables.")
+    parser = argparse.ArgumentParser(prog="data-prep", description="Raw files to checked tables.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = subparsers.add_parser("list", help="the data sets of the catalogue")
     listing.set_defaults(run=commands.show_list)
@@ -41,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_build(subparsers)
     _add_pairs(subparsers)
     _add_descriptions(subparsers)
+    add_preferences(subparsers)
     demo = subparsers.add_parser("demo", help="a small computed data set (not measured) in the same layout")
     demo.add_argument("--out", type=Path, required=True)
     demo.add_argument("--pairs", type=int, default=900)
@@ -92,7 +103,9 @@ def _add_pairs(subparsers: Subparsers) -> None:
     pairs = subparsers.add_parser("pairs", help="the same for a table of your own (csv, tsv, parquet)")
     pairs.add_argument("--input", type=Path, required=True)
     pairs.add_argument("--family", choices=FAMILIES, required=True)
-    pairs.add_argument("--a", metavar="COLUMN", help="SMILES of molecule a (solute, chromophore, first drug)")
+    pairs.add_argument(
+        "--a", metavar="COLUMN", help="SMILES of molecule a (solute, chromophore, first drug, the molecule)"
+    )
     pairs.add_argument("--b", metavar="COLUMN", help="SMILES of molecule b (solvent, second drug)")
     pairs.add_argument(
         "--dot-joined", metavar="COLUMN", help="one column solvent.solute in place of --a and --b"
@@ -107,7 +120,7 @@ def _add_pairs(subparsers: Subparsers) -> None:
         help="csv of the sentences of classes: class, text with {a} and {b}, symmetric",
     )
     pairs.add_argument(
-        "--property", help="what the label is, where the family knows several (absorption, lifetime)"
+        "--property", help="what the label is, where the family knows several (absorption, lipophilicity)"
     )
     pairs.add_argument("--name", help="name of the data set; default: the file's name")
     pairs.add_argument(

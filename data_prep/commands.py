@@ -27,11 +27,12 @@ def show_list(_: argparse.Namespace) -> None:
     from rich.table import Table
 
     from data_prep.cards import CARDS
+    from data_prep.preference_cards import PREFERENCE_CARDS
 
     table = Table()
     for title in ("name", "family", "what", "files", "terms"):
         table.add_column(title, no_wrap=title in ("name", "family"))
-    for card in CARDS.values():
+    for card in (*CARDS.values(), *PREFERENCE_CARDS.values()):
         size = sum(file.bytes or 0 for file in card.files) / 1e6
         checked = all(file.sha256 for file in card.files)
         files = f"{len(card.files)}, {size:.1f} MB" if checked else f"{len(card.files)}, unverified"
@@ -43,9 +44,10 @@ def fetch_files(arguments: argparse.Namespace) -> None:
     """Download the files of a data set."""
     from data_prep.catalog import get_card, with_hashes
     from data_prep.download import fetch
+    from data_prep.preference_cards import PREFERENCE_CARDS
 
     given = dict(_hash_pair(text) for text in arguments.sha256)
-    card = with_hashes(get_card(arguments.name), given)
+    card = with_hashes(PREFERENCE_CARDS.get(arguments.name) or get_card(arguments.name), given)
     print(f"{card.title}. Terms: {card.terms}. Cite: {card.citation}.")
     for path in fetch(card, arguments.out):
         print(path)
@@ -62,7 +64,12 @@ def build_dataset(arguments: argparse.Namespace) -> None:
     """A data set of the catalogue."""
     from data_prep.build import build_pairs
     from data_prep.catalog import get_card, read_dataset
+    from data_prep.preference_cards import PREFERENCE_CARDS
 
+    if arguments.name in PREFERENCE_CARDS:
+        raise DataError(
+            f"{arguments.name} holds preferences: data-prep preferences --dataset {arguments.name}"
+        )
     card = get_card(arguments.name)
     legacy = arguments.legacy_split
     if legacy and (arguments.split or arguments.split_file or arguments.fractions):
@@ -100,13 +107,8 @@ def build_table(arguments: argparse.Namespace) -> None:
 
 def _check_names(arguments: argparse.Namespace, shape: FamilyShape) -> None:
     """Options that the family would ignore are errors."""
-    if arguments.property and arguments.property != (shape.default_property or arguments.property):
-        raise DataError(
-            f"Family {shape.name} has one property, {shape.default_property!r}: leave --property out."
-        )
-    if shape.name == "chromophore" and arguments.property not in (*CHROMOPHORE_PROPERTIES, None):
-        known = ", ".join(CHROMOPHORE_PROPERTIES)
-        raise DataError(f"Family chromophore has no property {arguments.property!r}; choose from {known}.")
+    if arguments.property is not None:
+        shape.property_name(arguments.property)
     if arguments.query and not shape.asks:
         raise DataError(f"--query is for family side-effect; leave it out for {shape.name}.")
     if arguments.classes and shape.label != "class":
@@ -120,8 +122,19 @@ def _check_names(arguments: argparse.Namespace, shape: FamilyShape) -> None:
 def _read_table(arguments: argparse.Namespace, shape: FamilyShape, split: str | None) -> RawPairs:
     from data_prep.readers.captions import read_captions
     from data_prep.readers.columns import PairColumnNames, read_columns
+    from data_prep.readers.single_molecules import read_labelled
 
     dataset = arguments.name or arguments.input.stem
+    if shape.single and shape.label != "text":
+        return read_labelled(
+            arguments.input,
+            shape,
+            smiles=arguments.a,
+            label=arguments.label,
+            property=arguments.property,
+            split=split,
+            dataset=dataset,
+        )
     if shape.single:
         return read_captions(
             arguments.input, smiles=arguments.a, text=arguments.label, split=split, dataset=dataset

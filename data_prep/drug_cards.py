@@ -7,6 +7,7 @@ from data_prep.card import NOT_STATED, Card, CardFile, raw_file
 _MIRACLE = "isjakewong/MIRACLE/f0c701d505b2c365f8e4beb86286dfb35eebe697"
 _KNOWDDI = "LARS-research/KnowDDI/bcd04dfcec750bd2acc30b42685e64550b050c69"
 _SSI_DDI = "kanz76/SSI-DDI/23e958f65f59f689edea8d68a38f944c6d18dc96"
+_CASTER = "kexinhuang12345/CASTER/6e3484b2f36d61e4e7760db77051339f50a83565"
 _MOLT5 = "blender-nlp/MolT5/754f9bffa4a638e2f1386d0ca19b5c3ed0a5b4aa"
 _DRUGBANK = "not stated in the repository; DrugBank content is offered for non-commercial use only"
 
@@ -73,6 +74,23 @@ DRUG_CARDS = (
         reader="ddi.read_miracle",
         fractions=(0.6, 0.2, 0.2),
         resample_negatives=True,
+    ),
+    Card(
+        name="biosnap_caster",
+        title="BIOSNAP as split by CASTER, test part: 8,277 interactions and 8,331 sampled negatives",
+        family="ddi",
+        folder="biosnap_caster",
+        files=(
+            CardFile(
+                raw_file(_CASTER, "DDE/data/BIOSNAP/sup_test.csv"),
+                "9787ca8de02c0eb7c0589a37d36f6f47dbbb5c4515f6a40039e1d9e1a1774c2f",
+                2_240_463,
+                part="test",
+            ),
+        ),
+        terms=_DRUGBANK,
+        citation="Zitnik et al., BIOSNAP 2018; Huang et al., CASTER, AAAI 2020",
+        reader="ddi.read_caster",
     ),
     Card(
         name="drugbank86",

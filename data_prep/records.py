@@ -26,6 +26,7 @@ class FamilyShape:
     ``symmetric`` pairs carry no order: (a, b) and (b, a) are one pair. ``sign_label`` families give the
     binary label as a number whose sign decides (side effects: positive means the effect is reported).
     ``asks`` families have a query in every row (which side effect). Text families have no number to predict.
+    ``properties`` are the choices of families without a default property.
     """
 
     name: str
@@ -37,6 +38,27 @@ class FamilyShape:
     unit: str | None = None
     sign_label: bool = False
     asks: bool = False
+    properties: tuple[str, ...] = ()
+
+    def property_name(self, name: str | None = None) -> str:
+        """What labels are of: ``name``, or the only one there is.
+
+        Raises:
+            DataError: the family has no property of that name, or several and none is named.
+        """
+        only = self.default_property
+        if only is not None:
+            if name not in (None, only):
+                raise DataError(f"Family {self.name} has one property, {only!r}: leave --property out.")
+            return only
+        known = ", ".join(self.properties)
+        if name is None:
+            raise DataError(
+                f"Family {self.name} needs to know what is asked: give --property, one of {known}."
+            )
+        if name not in self.properties:
+            raise DataError(f"Family {self.name} has no property {name!r}; choose from {known}.")
+        return name
 
     @property
     def same_roles(self) -> bool:
@@ -71,6 +93,8 @@ class TypedClass:
                 raise DataError(f"The sentence {self.text!r} lacks {slot}: put it where the molecule stands.")
 
 
+OPTICAL = ("absorption", "emission", "lifetime")
+MOLECULAR = ("log solubility", "lipophilicity")
 FAMILIES = {
     shape.name: shape
     for shape in (
@@ -78,7 +102,9 @@ FAMILIES = {
         FamilyShape("ddi", "drug", "drug", "binary", True, "interaction"),
         FamilyShape("typed-ddi", "drug", "drug", "class", False, "interaction type"),
         FamilyShape("side-effect", "drug", "drug", "binary", True, "side effect", sign_label=True, asks=True),
-        FamilyShape("chromophore", "chromophore", "solvent", "number", False, None),
+        FamilyShape("chromophore", "chromophore", "solvent", "number", False, None, properties=OPTICAL),
+        FamilyShape("molecule-property", "drug", "", "number", False, None, properties=MOLECULAR),
+        FamilyShape("molecule-class", "drug", "", "binary", False, "blood-brain barrier"),
         FamilyShape("caption", "drug", "", "text", False, "caption"),
         FamilyShape("description", "drug", "drug", "text", False, "description"),
     )
@@ -88,6 +114,8 @@ UNITS = {
     "absorption": "nm",
     "emission": "nm",
     "lifetime": "ns",
+    "log solubility": "log10(mol/L)",
+    "lipophilicity": "log D",
 }
 
 

@@ -7,17 +7,9 @@ from html import escape
 from pathlib import Path
 
 from data_prep.files import replacing
+from data_prep.html import document, notes, table
 from data_prep.records import PARTS
 
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:.5rem 0 1.2rem}
-td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}h2{margin-top:2rem;font-size:1.15rem}
-.note{background:#fff6dd;border-left:4px solid #e0a800;padding:.4rem .8rem;margin:.5rem 0}
-code{font-size:.9em;overflow-wrap:anywhere}
-figure{display:inline-block;margin:.3rem 1rem .3rem 0}figcaption{font-size:.85rem}
-"""
 _COLOURS = {"train": "#4878a8", "valid": "#e0a030", "test": "#b04a4a", "none": "#999"}
 
 
@@ -30,18 +22,16 @@ def write_page(report: Mapping, path: Path) -> None:
 def render(report: Mapping) -> str:
     """The page's HTML."""
     title = f"{report['dataset']}: build report"
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-    body = "".join(_sections(report, title))
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
+    return document(title, _sections(report, title))
 
 
 def _sections(report: Mapping, title: str) -> Iterable[str]:
     yield f"<h1>{escape(title)}</h1>"
-    yield from (f'<p class="note">{escape(note)}</p>' for note in report["notes"])
+    yield notes(report["notes"])
     roles = " and ".join(report["roles"])
     yield f"<p>Family <b>{escape(report['family'])}</b>, roles of the molecules: {escape(roles)}.</p>"
     rows, merged = report["rows"], report["merged"]
-    yield _table(
+    yield table(
         ("step", "rows"),
         [
             ("read", rows["read"]),
@@ -61,11 +51,11 @@ def _sections(report: Mapping, title: str) -> Iterable[str]:
     yield _labels(report["labels"])
     for name in ("queries", "classes"):
         if name in report:
-            yield f"<h2>{name.capitalize()}</h2>" + _table(("what", "count"), list(_flat(report[name])))
+            yield f"<h2>{name.capitalize()}</h2>" + table(("what", "count"), list(_flat(report[name])))
     yield _leaks(report["leakage"])
     yield _similarity(report["leakage"]["train-test"]["nearest"])
-    yield "<h2>Molecules</h2>" + _table(("what", "count"), list(_flat(report["molecules"])))
-    yield "<h2>Property texts</h2>" + _table(("what", "count"), list(_flat(report["property_text"])))
+    yield "<h2>Molecules</h2>" + table(("what", "count"), list(_flat(report["molecules"])))
+    yield "<h2>Property texts</h2>" + table(("what", "count"), list(_flat(report["property_text"])))
     sources = [
         (
             source["name"],
@@ -76,8 +66,8 @@ def _sections(report: Mapping, title: str) -> Iterable[str]:
         )
         for source in report["sources"]
     ]
-    yield "<h2>Sources</h2>" + _table(("file", "rows", "encoding", "checksum", "sha256"), sources)
-    yield "<h2>Versions</h2>" + _table(("what", "version"), list(report["versions"].items()))
+    yield "<h2>Sources</h2>" + table(("file", "rows", "encoding", "checksum", "sha256"), sources)
+    yield "<h2>Versions</h2>" + table(("what", "version"), list(report["versions"].items()))
 
 
 def _verified(state: bool | None) -> str:
@@ -92,7 +82,7 @@ def _rejected(by_reason: Mapping) -> str:
         for kind, entry in by_reason.items()
         for example in entry["examples"]
     ]
-    return "<h2>Rejected rows</h2>" + _table(("kind", "count", "source", "row", "value", "reason"), rows)
+    return "<h2>Rejected rows</h2>" + table(("kind", "count", "source", "row", "value", "reason"), rows)
 
 
 def _split(report: Mapping) -> str:
@@ -101,7 +91,7 @@ def _split(report: Mapping) -> str:
     how = f"<p>Method <b>{escape(split['method'])}</b>, seed {split['seed']}, shares {shares}, "
     how += f"manifest <code>{split['sha256'][:16]}</code>.</p>"
     sizes = [(part, split["rows"][part], pairs) for part, pairs in split["sizes"].items()]
-    return "<h2>Split</h2>" + how + _table(("part", "rows", "pairs left by merging"), sizes)
+    return "<h2>Split</h2>" + how + table(("part", "rows", "pairs left by merging"), sizes)
 
 
 def _excluded(entries: Sequence[Mapping]) -> str:
@@ -112,7 +102,7 @@ def _excluded(entries: Sequence[Mapping]) -> str:
     rows = [
         tuple(one[key] for key in ("folder", "dataset", "test_pairs", "train", "valid")) for one in entries
     ]
-    return "<h2>Test pairs of other sets, set aside</h2>" + _table(header, rows)
+    return "<h2>Test pairs of other sets, set aside</h2>" + table(header, rows)
 
 
 def _labels(labels: Mapping) -> str:
@@ -122,17 +112,17 @@ def _labels(labels: Mapping) -> str:
         if all("mean" in stats for stats in parts.values()):
             keys = ("rows", "mean", "sd", "min", "max")
             blocks.append(
-                _table(
+                table(
                     ("part", *keys), [(part, *(stats[key] for key in keys)) for part, stats in parts.items()]
                 )
             )
             blocks += [_histogram(part, stats["histogram"]) for part, stats in parts.items()]
         elif all("words" in stats for stats in parts.values()):
-            blocks.append(_table(("what", "count"), list(_flat(parts))))
+            blocks.append(table(("what", "count"), list(_flat(parts))))
         else:
             classes = sorted({one for stats in parts.values() for one in stats["classes"]}, key=int)
             counts = [(one, *(stats["classes"].get(one, 0) for stats in parts.values())) for one in classes]
-            blocks.append(_table(("class", *parts), counts))
+            blocks.append(table(("class", *parts), counts))
     return "".join(blocks)
 
 
@@ -164,7 +154,7 @@ def _leaks(leakage: Mapping) -> str:
         "shared scaffolds",
         "rows of the later part with known a / b / both",
     )
-    return f"<h2>Overlap of {', '.join(PARTS)}</h2>" + _table(header, rows)
+    return f"<h2>Overlap of {', '.join(PARTS)}</h2>" + table(header, rows)
 
 
 def _similarity(nearest: Mapping) -> str:
@@ -179,7 +169,7 @@ def _similarity(nearest: Mapping) -> str:
     names = [key.replace("_", " ") for key in next(iter(there.values())) if key != "histogram"]
     intro = "<p>Largest Tanimoto coefficient (Morgan, radius 2) of each test molecule to one of train.</p>"
     figures = [_histogram("test", summary["histogram"], f"{role}, test") for role, summary in there.items()]
-    return "<h2>Similarity of test to train</h2>" + intro + _table(("role", *names), rows) + "".join(figures)
+    return "<h2>Similarity of test to train</h2>" + intro + table(("role", *names), rows) + "".join(figures)
 
 
 def _flat(values: Mapping, prefix: str = "") -> Iterable[tuple[str, object]]:
@@ -197,17 +187,3 @@ def _flat(values: Mapping, prefix: str = "") -> Iterable[tuple[str, object]]:
                 )
         else:
             yield name, value
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f"<table><tr>{top}</tr>{body}</table>"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f'<td class="n">{value:.3f}</td>'
-    if isinstance(value, int):
-        return f'<td class="n">{value:,}</td>'
-    return f"<td>{escape(str(value))}</td>"

@@ -113,10 +113,12 @@ def write_parquet(frame: pl.DataFrame, path: Path, *, metadata: dict[str, str] |
         frame.write_parquet(partial, compression="zstd", metadata=metadata or {})
 
 
-def read_parquet(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
-    """A Parquet file and its metadata; a missing or damaged file is a :class:`DataError`."""
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> tuple[pl.DataFrame, dict[str, str]]:
+    """A Parquet file, whole or some of its columns, and its metadata; a missing or damaged file is a
+    :class:`DataError`."""
     existing(path, mend="Run data-prep build or data-prep pairs first.")
     try:
-        return pl.read_parquet(path), pl.read_parquet_metadata(path)
+        wanted = None if columns is None else list(columns)
+        return pl.read_parquet(path, columns=wanted), pl.read_parquet_metadata(path)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path} is damaged or cut short ({error}): build it again.") from error

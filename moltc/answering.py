@@ -122,7 +122,7 @@ def answer(model: MolTC, batch: PairBatch) -> Answers:
     if task.kind.kind == "text":
         return _texts(model, batch, encoded)
     trees, reasoning, cut = _reason(model, number, batch.trees, encoded)
-    head = np.full((len(trees), task.outputs), np.nan)
+    head = np.full((len(trees), max(task.outputs, 1)), np.nan)
     if encoded.predictions:
         head = encoded.predictions[0].double().cpu().numpy()
     asked = _Asked(trees, encoded, head, reasoning, cut)

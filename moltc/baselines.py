@@ -2,7 +2,7 @@
 
 They ask how far a split can be solved without reasoning: by a constant, by knowing which molecules occur in a
 pair (effects, degrees, types), or by fingerprints. A model that does not beat them has learnt little more
-than identities.
+than identities. Of single molecules only the constant and the fingerprints can be asked.
 
 Shapes: n pairs, M distinct molecules, C classes.
 """
@@ -32,25 +32,26 @@ class PairArrays:
 
     Args:
         mol_a, mol_b: [n] row numbers of the molecules in the molecule table; for solutions ``mol_b`` is the
-            solvent.
+            solvent. ``mol_b`` is None where rows name one molecule.
         label: [n] a number, 0 / 1, or the number of a class.
         split: [n] "train", "valid", "test" or "none".
     """
 
     mol_a: NDArray[np.integer]
-    mol_b: NDArray[np.integer]
+    mol_b: NDArray[np.integer] | None
     label: Floats
     split: NDArray[np.str_]
 
     def __post_init__(self) -> None:
         n = len(self.label)
         for field in fields(self):
-            shape = np.shape(getattr(self, field.name))
-            if shape != (n,):
+            column = getattr(self, field.name)
+            shape = np.shape(column)
+            if column is not None and shape != (n,):
                 raise ValueError(f"{field.name} has shape {list(shape)}, but there are {n} labels")
         if (bad := np.flatnonzero(~np.isfinite(self.label))).size:
             raise ValueError(f"label of row {bad[0]} is {self.label[bad[0]]}: labels must be finite")
-        if (bad := np.flatnonzero((self.mol_a < 0) | (self.mol_b < 0))).size:
+        if (bad := np.flatnonzero((self.molecules < 0).any(axis=0))).size:
             raise ValueError(f"row {bad[0]} names a negative molecule number")
         if (bad := np.flatnonzero(~np.isin(self.split, SPLITS))).size:
             raise ValueError(
@@ -59,6 +60,18 @@ class PairArrays:
         if not (self.split == "train").any():
             raise ValueError("baselines learn from the train split, which has no rows")
 
+    @property
+    def molecules(self) -> NDArray[np.integer]:
+        """Row numbers of the molecules, [2, n], or [1, n] where rows name one."""
+        return np.stack([self.mol_a] if self.mol_b is None else [self.mol_a, self.mol_b])
+
+    @property
+    def partner(self) -> NDArray[np.integer]:
+        """``mol_b``; a ValueError where rows name one molecule."""
+        if self.mol_b is None:
+            raise ValueError("this baseline looks at two molecules, but the rows name one")
+        return self.mol_b
+
     def rows(self, split: str) -> NDArray[np.intp]:
         """Row numbers of a split."""
         return np.flatnonzero(self.split == split)
@@ -66,7 +79,7 @@ class PairArrays:
     @property
     def num_molecules(self) -> int:
         """One more than the largest molecule number."""
-        return int(max(self.mol_a.max(), self.mol_b.max())) + 1
+        return int(self.molecules.max()) + 1
 
     @property
     def num_classes(self) -> int:
@@ -106,10 +119,10 @@ def train_log_odds(pairs: PairArrays) -> Floats:
 def solvent_mean(pairs: PairArrays) -> Floats:
     """The mean training label of the solvent; the overall mean for a solvent not seen in training."""
     train = pairs.rows("train")
-    solvent, label = pairs.mol_b[train], pairs.label[train]
+    solvent, label = pairs.partner[train], pairs.label[train]
     count = np.bincount(solvent, minlength=pairs.num_molecules)
     total = np.bincount(solvent, label, minlength=pairs.num_molecules)
-    return np.where(count > 0, total / np.maximum(count, 1), label.mean())[pairs.mol_b]
+    return np.where(count > 0, total / np.maximum(count, 1), label.mean())[pairs.partner]
 
 
 def additive_effects(pairs: PairArrays, *, shrinkage: float = 0.3, sweeps: int = 50) -> Floats:
@@ -120,7 +133,7 @@ def additive_effects(pairs: PairArrays, *, shrinkage: float = 0.3, sweeps: int =
     are hardly determined, further sweeps still move them.
     """
     train = pairs.rows("train")
-    a, b, label = pairs.mol_a[train], pairs.mol_b[train], pairs.label[train]
+    a, b, label = pairs.mol_a[train], pairs.partner[train], pairs.label[train]
     mean = label.mean()
 
     def effect(molecules: NDArray[np.integer], residual: Floats) -> Floats:
@@ -132,26 +145,26 @@ def additive_effects(pairs: PairArrays, *, shrinkage: float = 0.3, sweeps: int =
     for _ in range(sweeps):
         effect_b = effect(b, label - mean - effect_a[a])
         effect_a = effect(a, label - mean - effect_b[b])
-    return mean + effect_a[pairs.mol_a] + effect_b[pairs.mol_b]
+    return mean + effect_a[pairs.mol_a] + effect_b[pairs.partner]
 
 
 def degree_product(pairs: PairArrays) -> Floats:
     """Product of the two molecules' numbers of positive training pairs; it only ranks."""
     positive, _ = _degrees(pairs)
-    return positive[pairs.mol_a] * positive[pairs.mol_b]
+    return positive[pairs.mol_a] * positive[pairs.partner]
 
 
 def degree_ratio(pairs: PairArrays) -> Floats:
     """Sum over both molecules of log((positive + 1) / (negative + 1)) training pairs; it only ranks."""
     positive, negative = _degrees(pairs)
     ratio = np.log((positive + 1) / (negative + 1))
-    return ratio[pairs.mol_a] + ratio[pairs.mol_b]
+    return ratio[pairs.mol_a] + ratio[pairs.partner]
 
 
 def _degrees(pairs: PairArrays) -> tuple[Floats, Floats]:
     """Positive and negative training pairs of each molecule, [M] each."""
     train = pairs.rows("train")
-    ends = np.concatenate([pairs.mol_a[train], pairs.mol_b[train]])
+    ends = np.concatenate([pairs.mol_a[train], pairs.partner[train]])
     label = np.tile(pairs.label[train], 2)
     size = pairs.num_molecules
     positive = np.bincount(ends, label, minlength=size).astype(np.float64)
@@ -181,8 +194,8 @@ def type_frequencies_of_drugs(pairs: PairArrays, *, smoothing: float = 1.0) -> F
         count = np.bincount(cells, minlength=size[0] * size[1]).reshape(size)
         return np.log((count + smoothing * overall) / (count.sum(axis=1, keepdims=True) + smoothing))
 
-    first, second = log_shares(pairs.mol_a), log_shares(pairs.mol_b)
-    return log_softmax(first[pairs.mol_a] + second[pairs.mol_b] - np.log(overall))
+    first, second = log_shares(pairs.mol_a), log_shares(pairs.partner)
+    return log_softmax(first[pairs.mol_a] + second[pairs.partner] - np.log(overall))
 
 
 # --- registry ----------------------------------------------------------------------------------------------
@@ -192,36 +205,39 @@ class _Entry(NamedTuple):
     title: str
     predict: Callable[[PairArrays], Floats]
     ranks_only: bool = False
+    of_pairs: bool = True  # it looks at both molecules
 
 
 _WITHOUT_CHEMISTRY: Mapping[FamilyKind, Mapping[str, _Entry]] = {
     "number": {
-        "constant": _Entry("mean of train", train_mean),
+        "constant": _Entry("mean of train", train_mean, of_pairs=False),
         "solvent_mean": _Entry("per-solvent mean", solvent_mean),
         "additive": _Entry("additive effects", additive_effects),
     },
     "binary": {
-        "constant": _Entry("share of yes in train", train_log_odds),
+        "constant": _Entry("share of yes in train", train_log_odds, of_pairs=False),
         "degree": _Entry("degree", degree_product, ranks_only=True),
         "degree_ratio": _Entry("degree ratio", degree_ratio, ranks_only=True),
     },
     "class": {
-        "constant": _Entry("most frequent type", type_frequencies),
+        "constant": _Entry("most frequent type", type_frequencies, of_pairs=False),
         "drug_types": _Entry("type frequencies of the two drugs", type_frequencies_of_drugs),
     },
 }
 _FROM_FINGERPRINTS: Mapping[str, str] = {"morgan_hgb": "Morgan + HGB", "morgan_mlp": "Morgan + MLP"}
 
 
-def baseline_names(kind: FamilyKind, *, slow: bool = False) -> tuple[str, ...]:
+def baseline_names(kind: FamilyKind, *, slow: bool = False, single: bool = False) -> tuple[str, ...]:
     """Baselines of a family kind: the instant ones, with ``slow`` also those trained on fingerprints.
 
+    ``single`` leaves those out that look at two molecules.
     Boosted trees are left out for classes: every round would grow one tree for each of them.
     """
     if kind not in _WITHOUT_CHEMISTRY:
         raise ValueError(f"there are baselines for {', '.join(_WITHOUT_CHEMISTRY)}, not for {kind!r}")
     trained = [name for name in _FROM_FINGERPRINTS if kind != "class" or name != "morgan_hgb"]
-    return (*_WITHOUT_CHEMISTRY[kind], *(trained if slow else ()))
+    instant = [name for name, entry in _WITHOUT_CHEMISTRY[kind].items() if not (single and entry.of_pairs)]
+    return (*instant, *(trained if slow else ()))
 
 
 def naive_baselines(
@@ -255,8 +271,9 @@ def naive_baselines(
             0, 1, 2, ... of a class family, or no valid rows where a threshold or the number of trees or
             epochs is chosen on them.
     """
-    known = baseline_names(kind, slow=True)
-    names = tuple(baseline_names(kind) if include is None else include)
+    single = pairs.mol_b is None
+    known = baseline_names(kind, slow=True, single=single)
+    names = tuple(baseline_names(kind, single=single) if include is None else include)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"unknown baseline {unknown[0]!r} for kind {kind!r}: choose from {', '.join(known)}")
     _check_labels(kind, pairs.label)

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         ("test", "answer the test split: metrics beside naive baselines, plots, a report page"),
         (
             "predict",
-            "answer the test split once more; writes predictions.parquet",
+            "answer a split of a table; writes predictions/part-*.parquet",
         ),
     ):
         commands.add_parser(name, help=words, add_help=False)

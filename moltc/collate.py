@@ -75,6 +75,8 @@ class PairCollator:
     pad_id : of the tokenizer.
     max_positions : tokens that the language model reads; None: no limit.
     rooms : tokens of them that are kept free for what is written behind a prompt, by task (answering).
+    shift : share of the pairs whose written number is drawn anew, and shown so by the pair tokens (see the
+        data module).
     label_noise, seed : noise on the answers written as targets (see the data module), and its seed.
     """
 
@@ -86,6 +88,7 @@ class PairCollator:
     pad_id: int = 0
     max_positions: int | None = None
     rooms: Sequence[int] = ()
+    shift: float = 0.0
     label_noise: float = 0.0
     seed: int = 0
 
@@ -103,7 +106,7 @@ class PairCollator:
         a = np.where(exchanged, table.mol_b[row], table.mol_a[row])
         b = np.where(exchanged, table.mol_a[row], table.mol_b[row])
         numbers = table.task[row]
-        labels, answers = self._labels_and_answers(row, numbers, exchanged, int(epoch[0]))
+        labels, answers, shifts = self._labels_and_answers(row, numbers, exchanged, int(epoch[0]))
         trees = []
         for n, (r, number, flip) in enumerate(
             zip(row.tolist(), numbers.tolist(), exchanged.tolist(), strict=True)
@@ -119,7 +122,7 @@ class PairCollator:
         return PairBatch(
             trees=trees,
             packed=packed,
-            inputs=pair_inputs(packed.entities, self.writers, numbers, a, b, table.molecules),
+            inputs=pair_inputs(packed.entities, self.writers, numbers, a, b, table.molecules, shifts),
             labels=torch.from_numpy(labels).float(),
             tasks=numbers,
             rows=row[:num_pairs],
@@ -140,9 +143,10 @@ class PairCollator:
 
     def _labels_and_answers(
         self, row: np.ndarray, numbers: np.ndarray, exchanged: np.ndarray, epoch: int
-    ) -> tuple[np.ndarray, list[Sequence[str]]]:
-        """Labels [B] on the printed scale and, with targets, the answer of each prompt; task by task."""
-        labels = np.full(len(row), np.nan)
+    ) -> tuple[np.ndarray, list[Sequence[str]], np.ndarray]:
+        """Labels [B] on the printed scale, with targets the answer of each prompt, and the shifts [B] of what
+        is written; task by task."""
+        labels, shifts = np.full(len(row), np.nan), np.zeros(len(row), dtype=np.float32)
         answers: list[Sequence[str]] = [()] * len(row)
         for number in np.unique(numbers).tolist():
             writer, places = self.writers[number], np.flatnonzero(numbers == number)
@@ -157,12 +161,14 @@ class PairCollator:
                 ]
             else:
                 written = labels[places]
+                if self.shift and task.is_number:  # shown by the head's pair tokens
+                    written, shifts[places] = self._shifted(task, written, epoch, int(rows[0]))
                 if self.label_noise:
                     written = self._with_noise(task, written, epoch, int(rows[0]))
                 texts = task.answers(written, writer.cot, exchanged[places])
             for place, text in zip(places.tolist(), texts, strict=True):
                 answers[place] = (text,)
-        return labels, answers
+        return labels, answers, shifts
 
     def written_text(self, writer: PromptWriter, row: int, exchanged: bool = False) -> str:
         """The answer of a free-text task: the row's own, or what is known of both molecules."""
@@ -183,12 +189,22 @@ class PairCollator:
                     f"{self.max_positions}; set prompt.smiles: false, or remove the pair"
                 )
 
+    def _shifted(
+        self, task: Task, labels: np.ndarray, epoch: int, first: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of which a share is drawn anew from the range of answers, and how far each was moved, in
+        standard deviations."""
+        rng = np.random.default_rng([self.seed, epoch, first, 1])
+        drawn = rng.uniform(*task.answer_range, size=len(labels))
+        moved = np.where(rng.random(len(labels)) < self.shift, drawn, labels)
+        return moved, (moved - labels) / task.std
+
     def _with_noise(self, task: Task, labels: np.ndarray, epoch: int, first: int) -> np.ndarray:
         """Labels as they are written in one epoch's batch; ``first`` is its first row."""
         rng = np.random.default_rng([self.seed, epoch, first])
         if task.is_number:
             noisy = labels + self.label_noise * rng.normal(size=len(labels))
-            return np.clip(noisy, task.low, task.high)
+            return np.clip(noisy, *task.answer_range)
         flipped = rng.random(len(labels)) < self.label_noise
         if task.kind.kind == "binary":
             return np.where(flipped, 1 - labels, labels)
@@ -202,10 +218,12 @@ def pair_inputs(
     a: np.ndarray,
     b: np.ndarray,
     molecules: MoleculeTable,
+    shifts: np.ndarray,
 ) -> PairInputs:
     """Tower inputs of a packed batch: its molecules once, and where each prompt's molecules stand.
 
-    ``tasks``, ``a`` and ``b`` (int [B]) are the task and the molecules of each prompt.
+    ``tasks``, ``a`` and ``b`` (int [B]) are the task and the molecules of each prompt, ``shifts`` (float32
+    [B]) what is added to the output of its head before it is shown.
     """
     wanted: dict[str, Any] = {k: np.array(v, dtype=np.int64) for k, v in entities.items() if k != PAIR}
     distinct = np.unique(np.concatenate(list(wanted.values())))
@@ -224,7 +242,8 @@ def pair_inputs(
     for (head, key_a, key_b), numbers in groups.items():
         prompts = np.flatnonzero(np.isin(tasks, numbers))
         rows = (place(key_a, a[prompts]), place(key_b, b[prompts]))
-        made.append(PairGroup(head, key_a, key_b, torch.from_numpy(prompts), *rows))
+        shift = torch.from_numpy(shifts[prompts])
+        made.append(PairGroup(head, key_a, key_b, torch.from_numpy(prompts), *rows, shift))
     return PairInputs(
         towers=TowerInputs(GraphBatch.from_arrays(molecules.graphs.batch(distinct)), members),
         groups=tuple(made),

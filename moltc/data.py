@@ -3,34 +3,20 @@ stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import lightning
 import numpy as np
-import torch.distributed as dist
-from torch.utils.data import DataLoader, Dataset, Sampler
 
+from moltc.backbone.loading import ResumableBatches, ResumableLoader
 from moltc.collate import PairBatch, PairCollator
 from moltc.families import get_family
 from moltc.pair_table import SPLITS, PairTable
 from moltc.task import SCORES, Task
 
 
-class _Rows(Dataset):
-    """Row numbers as a data set: the collator reads the table itself."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-
-class EpochBatches(Sampler[list[int]]):
+class EpochBatches(ResumableBatches):
     """Batches of row numbers, a function of (seed, epoch) alone.
 
     Batches differ in size by at most one row, so none is too small for batch statistics and no row is left
@@ -64,6 +50,7 @@ class EpochBatches(Sampler[list[int]]):
         temperature: float = 1.0,
         epoch_stride: int = 0,
     ) -> None:
+        super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
@@ -71,23 +58,12 @@ class EpochBatches(Sampler[list[int]]):
         self.exchangeable = np.ones(len(rows), dtype=bool) if exchangeable is None else exchangeable
         self.groups = None if groups is None or temperature == 1.0 else groups
         self.temperature = temperature
-        self.epoch = 0
-        self.start = 0
-
-    @property
-    def sampler(self) -> EpochBatches:
-        """The object that trainers call ``set_epoch`` on."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the coming epoch; only the epoch that was resumed starts midway."""
-        if epoch != self.epoch:
-            self.epoch, self.start = epoch, 0
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def epoch_batches(self) -> list[np.ndarray]:
+        """The global batches of the epoch, exchanged rows and the epoch itself in their numbers."""
         rows = self.rows
         if self.shuffle:
             rng = np.random.default_rng([self.seed, self.epoch])
@@ -97,14 +73,7 @@ class EpochBatches(Sampler[list[int]]):
                 turned = rng.integers(0, 2, size=len(rows)) * self.exchangeable[order]
                 rows = rows + self.exchange * turned
         rows = rows + self.epoch_stride * self.epoch
-        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        start, self.start = self.start, 0
-        for batch in np.array_split(rows, len(self))[start:]:
-            if len(batch) < world:
-                raise ValueError(
-                    f"a global batch of {len(batch)} rows cannot feed {world} processes; use fewer"
-                )
-            yield batch[rank::world].tolist()
+        return np.array_split(rows, len(self))
 
     def _sampled(self, rng: np.random.Generator) -> np.ndarray:
         """Positions of an epoch's rows with the tasks in their shares: a task gives all of its rows as often
@@ -121,54 +90,6 @@ class EpochBatches(Sampler[list[int]]):
         return rng.permutation(np.concatenate(drawn))
 
 
-class ResumableLoader:
-    """A loader that knows how many batches of the epoch it has given out, and can begin after them.
-
-    Parameters
-    ----------
-    batch_sampler : the order of rows.
-    size : row numbers run up to this.
-    collate : makes a batch from row numbers.
-    workers : data processes.
-    """
-
-    def __init__(
-        self,
-        batch_sampler: EpochBatches,
-        size: int,
-        collate: Callable[[list[int]], PairBatch],
-        workers: int = 0,
-    ) -> None:
-        self.batch_sampler = batch_sampler
-        self.collate = collate
-        self.given = 0
-        self._loader = DataLoader(
-            _Rows(size),
-            batch_sampler=batch_sampler,
-            collate_fn=collate,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-        )
-
-    def __len__(self) -> int:
-        return len(self.batch_sampler)
-
-    def __iter__(self) -> Iterator[PairBatch]:
-        self.given = self.batch_sampler.start
-        for batch in self._loader:
-            self.given += 1
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the epoch stands."""
-        return {"epoch": self.batch_sampler.epoch, "given": self.given}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after ``given`` batches of that epoch."""
-        self.batch_sampler.epoch = state["epoch"]
-        self.batch_sampler.start = state["given"] % len(self.batch_sampler)
-
-
 class PairDataModule(lightning.LightningDataModule):
     """Pairs from a folder that ``data-prep`` wrote, or from several for joint training.
 
@@ -182,6 +103,9 @@ class PairDataModule(lightning.LightningDataModule):
     label_noise : noise on the answers that are written as training targets, drawn anew each epoch: it keeps a
         small model from learning them by heart. For numbers its standard deviation on the printed scale, for
         yes/no the probability of the other answer. The auxiliary head sees the labels as they are.
+    shift : for numbers whose pair tokens see the head's output: share of the training pairs whose written
+        number is drawn anew from the whole range, with that output moved by as much. The model then learns to
+        read the number instead of recognising the pair; what it writes is the head's answer.
     max_train_pairs : use only the first pairs of a seeded shuffle of the training split (learning curves,
         dry runs).
     max_valid_pairs : validate, and fit the calibration, on only so many pairs of each task (seeded).
@@ -189,6 +113,7 @@ class PairDataModule(lightning.LightningDataModule):
     exchange_typed : typed interactions are asked in both orders too, each with probability 0.5: the sentence
         of a directed class is then turned round. It goes without an auxiliary head, whose classes know no
         direction.
+    predict_split : which pairs ``moltc predict`` answers; "all" are those of no split too.
     """
 
     def __init__(
@@ -199,10 +124,12 @@ class PairDataModule(lightning.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         label_noise: float = 0.0,
+        shift: float = 0.0,
         max_train_pairs: int | None = None,
         max_valid_pairs: int | None = None,
         temperature: float = 1.0,
         exchange_typed: bool = False,
+        predict_split: Literal["train", "valid", "test", "all"] = "test",
     ) -> None:
         super().__init__()
         for name, value in (("max_train_pairs", max_train_pairs), ("max_valid_pairs", max_valid_pairs)):
@@ -214,14 +141,16 @@ class PairDataModule(lightning.LightningDataModule):
             )
         if label_noise < 0:
             raise ValueError(f"label_noise must not be negative, got {label_noise}")
-        self.folder, self.label_noise = folder, label_noise
+        if not 0.0 <= shift <= 1.0:
+            raise ValueError(f"shift is a share between 0 and 1, not {shift}")
+        self.folder, self.label_noise, self.shift = folder, label_noise, shift
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.seed, self.max_train_pairs = num_workers, seed, max_train_pairs
         self.max_valid_pairs, self.temperature = max_valid_pairs, temperature
-        self.exchange_typed = exchange_typed
+        self.exchange_typed, self.predict_split = exchange_typed, predict_split
         self.table: PairTable | None = None
         self.make_collator: Callable[..., PairCollator] | None = None
-        self._train: ResumableLoader | None = None
+        self._train: ResumableLoader[PairBatch] | None = None
         self._resumed: dict[str, int] = {}
 
     def setup(self, stage: str | None = None) -> None:
@@ -233,11 +162,14 @@ class PairDataModule(lightning.LightningDataModule):
                 self.rows(split, task)
 
     def rows(self, split: str, task: int | None = None) -> np.ndarray:
-        """Row numbers of a split, of all tasks or one; an empty split is an error that says which are there.
+        """Row numbers of a split or of "all", of all tasks or one; an empty split is an error that says which
+        are there.
 
         Where pairs are left out (``max_train_pairs``, ``max_valid_pairs``) these are the rows that are used.
         """
         assert self.table is not None
+        if split == "all":
+            return np.flatnonzero(self.table.task >= 0 if task is None else self.table.task == task)
         rows = self.table.rows(split, task)
         if not len(rows):
             there = ", ".join(f"{s}: {len(self.table.rows(s, task))}" for s in SPLITS)
@@ -266,7 +198,9 @@ class PairDataModule(lightning.LightningDataModule):
         name, mode = SCORES[get_family(asked.family).kind]
         return f"val/{name}", mode
 
-    def loader(self, split: str, *, train: bool, targets: bool, task: int | None = None) -> ResumableLoader:
+    def loader(
+        self, split: str, *, train: bool, targets: bool, task: int | None = None
+    ) -> ResumableLoader[PairBatch]:
         """Batches of a split: shuffled and exchanged in training, one task in both orders when answering."""
         assert self.table is not None
         if self.make_collator is None:
@@ -276,7 +210,9 @@ class PairDataModule(lightning.LightningDataModule):
         options: dict[str, Any] = {}
         if train:
             self._check_noise([writer.task for writer in collate.writers])
-            collate.label_noise, collate.seed = self.label_noise, self.seed
+            if self.shift and not collate.writers[0].config.head.pair_tokens_see_output:
+                raise ValueError("shift goes with model.head.pair_tokens_see_output: true; leave it out")
+            collate.label_noise, collate.shift, collate.seed = self.label_noise, self.shift, self.seed
             exchangeable = self._exchangeable(collate, rows)
             options = {
                 "exchange": len(self.table) if exchangeable.any() else 0,
@@ -303,6 +239,8 @@ class PairDataModule(lightning.LightningDataModule):
         assert self.table is not None
         if self.exchange_typed and collate.writers[0].config.head.weight:
             raise ValueError("exchange_typed goes without an auxiliary head: set model.head.weight to 0")
+        if self.exchange_typed and all(w.task.kind.kind != "class" for w in collate.writers):
+            raise ValueError("exchange_typed is for typed interactions: leave it out")
         may = [
             w.task.kind.symmetric or (self.exchange_typed and w.task.kind.kind == "class")
             for w in collate.writers
@@ -315,24 +253,29 @@ class PairDataModule(lightning.LightningDataModule):
         assert self.table is not None
         return range(len(self.table.asked))
 
-    def train_dataloader(self) -> ResumableLoader:
+    def train_dataloader(self) -> ResumableLoader[PairBatch]:
         self._train = self.loader("train", train=True, targets=True)
         if self._resumed:
             self._train.load_state_dict(self._resumed)
             self._resumed = {}
         return self._train
 
-    def val_dataloader(self) -> list[ResumableLoader]:
+    def val_dataloader(self) -> list[ResumableLoader[PairBatch]]:
         """The valid split, task by task."""
         return [self.loader("valid", train=False, targets=True, task=n) for n in self.tasks]
 
-    def test_dataloader(self) -> list[ResumableLoader]:
+    def test_dataloader(self) -> list[ResumableLoader[PairBatch]]:
         """For each task the valid split, on which calibration is fitted, then the test split."""
         splits = [(n, split) for n in self.tasks for split in ("valid", "test")]
         return [self.loader(split, train=False, targets=True, task=n) for n, split in splits]
 
-    def predict_dataloader(self) -> list[ResumableLoader]:
-        return [self.loader("test", train=False, targets=False, task=n) for n in self.tasks]
+    def predict_dataloader(self) -> list[ResumableLoader[PairBatch]]:
+        return [self.loader(self.predict_split, train=False, targets=False, task=n) for n in self.tasks]
+
+    def settings(self) -> dict[str, str]:
+        """What a resumed run must have in common with the run it goes on, as text."""
+        order = ("batch_size", "seed", "max_train_pairs", "temperature")
+        return {name: str(getattr(self, name)) for name in (*order, "label_noise", "shift", "exchange_typed")}
 
     def state_dict(self) -> dict[str, int]:
         """Where the training epoch stands; kept with every checkpoint."""

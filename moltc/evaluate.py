@@ -109,12 +109,13 @@ def _baselines(
     split = table.split[own].copy()
     unused = np.setdiff1d(table.rows("train", number), module.data.rows("train", number))
     split[np.isin(own, unused)] = "none"
-    kind = task.kind.kind
+    kind, single = task.kind.kind, len(task.kind.roles) == 1
+    second = None if single else table.mol_b[own]
     found = naive_baselines(
         kind,
-        PairArrays(table.mol_a[own], table.mol_b[own], task.printed(table.label[own]), split),
+        PairArrays(table.mol_a[own], second, task.printed(table.label[own]), split),
         table.molecules.graphs.batch(np.arange(len(table.molecules))).fingerprint,
-        include=baseline_names(kind, slow=slow),
+        include=baseline_names(kind, slow=slow, single=single),
         seed=seed,
         announce=lambda name: console.print(f"[dim]baseline: {name}[/dim]"),
     )
@@ -130,7 +131,7 @@ def predictions(
     task = model.tasks[number]
     single = table.mol_b[rows] < 0
     columns: dict[str, Any] = {
-        "pair_id": table.pair_id[rows].astype(str),
+        "pair_id": table.pair_id[rows].astype(object),
         "smiles_a": smiles[table.mol_a[rows]].astype(str),
         "smiles_b": np.where(single, "", smiles[table.mol_b[rows]].astype(str)),
         "text": found.text,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +28,7 @@ from moltc.typed import ClassFamily as ClassFamily
 RANGE_FACTOR = 5.0
 
 _INTERVAL = re.compile(rf"\bbetween\s+({NUMBER})\s+and\s+({NUMBER})", re.IGNORECASE)
+_ANSWER_START = r"The value (?:lies between|is)\b"
 _VALUE_CUE = re.compile(r"\bso it is\b|\bvalue is\b|\banswer\s*:", re.IGNORECASE)
 
 
@@ -37,7 +39,6 @@ class NumberFamily(Family):
     formats: Mapping[str, NumberFormat]
 
     kind = "number"
-    _answer_start = r"The value (?:lies between|is)\b"
 
     def number_format(self, property: str | None = None) -> NumberFormat:
         """The printed form of a property."""
@@ -73,7 +74,7 @@ class NumberFamily(Family):
         Without a cue a single number outside the interval counts. A value is rejected if it is further from
         the middle of ``train_range`` than five times half its width; a range without width rejects nothing.
         """
-        statement = normalise_numbers(self._statement(text))
+        statement = normalise_numbers(self._statement(text, _ANSWER_START))
         intervals = list(_INTERVAL.finditer(statement))
         cues = list(_VALUE_CUE.finditer(statement))
         interval, flags = _read_interval(intervals[-1] if intervals else None)
@@ -124,21 +125,33 @@ def _number_problem(numbers: list[float], cued: bool, train_range: tuple[float, 
     return "out_of_range" if far and low < high else None
 
 
-_DECISION_CUE = re.compile(r"\b(?:interaction|answer)\s*:", re.IGNORECASE)
 # Negations come first: "do not interact" contains "interact". What may be is not decided.
-_DECISION = re.compile(
-    r"(?P<no>\b(?:no|not|cannot|never|none|neither)\b|n['\u2019]t\b)|(?P<yes>\byes\b|\binteracts?\b)",
-    re.IGNORECASE,
-)
+_NO = r"\b(?:no|not|cannot|never|none|neither)\b|n['\u2019]t\b"
 _HEDGE = re.compile(r"\b(?:whether|if|may|might|could|unclear|unknown|unlikely)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BinaryFamily(Family):
-    """A family whose answers are yes (1) and no (0)."""
+    """A family whose answers are yes (1) and no (0): ``OPENING: yes``.
+
+    Parameters
+    ----------
+    opening : the word before the decision.
+    affirming : regular expression of what says yes beside the word itself.
+    """
+
+    opening: str
+    affirming: str
 
     kind = "binary"
-    _answer_start = r"Interaction\s*:"
+
+    @cached_property
+    def _cue(self) -> re.Pattern[str]:
+        return re.compile(rf"\b(?:{self.opening}|answer)\s*:", re.IGNORECASE)
+
+    @cached_property
+    def _decision(self) -> re.Pattern[str]:
+        return re.compile(rf"(?P<no>{_NO})|(?P<yes>\b(?:yes|{self.affirming})\b)", re.IGNORECASE)
 
     def answers(self, labels: ArrayLike, cot: ChainOfThought, *, property: str | None = None) -> list[str]:
         self.property_name(property)
@@ -149,7 +162,7 @@ class BinaryFamily(Family):
                 f"family {self.name} is answered by 0 (no) or 1 (yes), but position {bad[0]} holds "
                 f"{array[bad[0]]} ({len(bad)} of {array.size} labels are neither)"
             )
-        return [f"Interaction: {'yes' if label else 'no'}" for label in array.tolist()]
+        return [f"{self.opening}: {'yes' if label else 'no'}" for label in array.tolist()]
 
     def answer_space(
         self,
@@ -160,15 +173,15 @@ class BinaryFamily(Family):
     ) -> AnswerSpace:
         values = np.array([0.0, 1.0])
         texts = self.answers(values, cot, property=property)
-        return AnswerSpace(texts, values, None, openings=["Interaction: ", "yes", "no"])
+        return AnswerSpace(texts, values, None, openings=[f"{self.opening}: ", "yes", "no"])
 
     def parse(self, text: str, train_range: tuple[float, float] | None = None) -> ParsedAnswer:
-        """Read the first decision after the last cue ("Interaction:", "Answer:"), or in the whole text."""
-        statement = self._statement(text)
-        cues = list(_DECISION_CUE.finditer(statement))
+        """Read the first decision after the last cue (the opening, or "Answer:"), or in the whole text."""
+        statement = self._statement(text, rf"{self.opening}\s*:")
+        cues = list(self._cue.finditer(statement))
         flags = () if cues else ("no_cue",)
         tail = statement[cues[-1].end() :] if cues else statement
-        decision = _DECISION.search(tail)
+        decision = self._decision.search(tail)
         if decision is None or _HEDGE.search(tail[: decision.start()]):
             return ParsedAnswer(None, None, False, (*flags, "no_decision"))
         return ParsedAnswer(float(decision.lastgroup == "yes"), None, True, flags)
@@ -209,12 +222,34 @@ CHROMOPHORE = NumberFamily(
     },
 )
 
+MOLECULE_PROPERTY = NumberFamily(
+    name="molecule-property",
+    roles=("drug",),
+    role_titles=("Molecule",),
+    symmetric=False,
+    questions={
+        "log solubility": (
+            "What is the base-10 logarithm of the solubility of this molecule in water, in mol/L?"
+        ),
+        "lipophilicity": (
+            "What is log D of this molecule, the base-10 logarithm of its octanol-water distribution "
+            "coefficient at pH 7.4?"
+        ),
+    },
+    formats={
+        "log solubility": NumberFormat("log solubility", "log10(mol/L)", 2, Decimal("0.5")),
+        "lipophilicity": NumberFormat("lipophilicity", "log D", 2, Decimal("0.5")),
+    },
+)
+
 DDI = BinaryFamily(
     name="ddi",
     roles=("drug", "drug"),
     role_titles=("Drug 1", "Drug 2"),
     symmetric=True,
     questions={"interaction": "Do these two drugs interact?"},
+    opening="Interaction",
+    affirming="interacts?",
 )
 
 SIDE_EFFECT = BinaryFamily(
@@ -223,11 +258,33 @@ SIDE_EFFECT = BinaryFamily(
     role_titles=("Drug 1", "Drug 2"),
     symmetric=True,
     questions={"side effect": "Does taking both drugs together cause {query}?"},
+    opening="Interaction",
+    affirming="interacts?",
+)
+
+MOLECULE_CLASS = BinaryFamily(
+    name="molecule-class",
+    roles=("drug",),
+    role_titles=("Molecule",),
+    symmetric=False,
+    questions={"blood-brain barrier": "Does the molecule pass the blood-brain barrier?"},
+    opening="Verdict",
+    affirming="pass(?:es)?|cross(?:es)?",
 )
 
 FAMILIES: dict[str, Family] = {
     family.name: family
-    for family in (SOLVATION, CHROMOPHORE, DDI, TYPED_DDI, SIDE_EFFECT, CAPTION, DESCRIPTION)
+    for family in (
+        SOLVATION,
+        CHROMOPHORE,
+        MOLECULE_PROPERTY,
+        DDI,
+        TYPED_DDI,
+        SIDE_EFFECT,
+        MOLECULE_CLASS,
+        CAPTION,
+        DESCRIPTION,
+    )
 }
 
 

@@ -88,7 +88,6 @@ class Family(ABC):
     questions: Mapping[str, str]
 
     kind: ClassVar[FamilyKind]
-    _answer_start: ClassVar[str]
 
     def property_name(self, property: str | None = None) -> str:
         """Check a property; None or an empty text means the only one.
@@ -175,7 +174,10 @@ class Family(ABC):
     def parse(self, text: str, train_range: tuple[float, float] | None = None) -> ParsedAnswer:
         """Read a written answer, with or without the broad step before it."""
 
-    def _statement(self, text: str) -> str:
-        """The text without the lines of the broad step, whose numbers and words are not the answer."""
+    def _statement(self, text: str, answer_start: str) -> str:
+        """The text without the lines of the broad step, whose numbers and words are not the answer.
+
+        ``answer_start`` is the regular expression that answers begin with, on such a line too.
+        """
         titles = "|".join(map(re.escape, self.role_titles))
-        return re.sub(rf"^[ \t]*(?:{titles})\s*:.*?(?=$|{self._answer_start})", "", text, flags=re.MULTILINE)
+        return re.sub(rf"^[ \t]*(?:{titles})\s*:.*?(?=$|{answer_start})", "", text, flags=re.MULTILINE)

@@ -2,7 +2,8 @@
 
 Fingerprints with a simple learner are hard to beat on many molecular pairs, so a graph-plus-language model is
 compared with them. Numbers and classes are predicted from both molecules' bits side by side; yes-or-no
-answers from the sum and the absolute difference, which do not depend on the order.
+answers from the sum and the absolute difference, which do not depend on the order. Of a single molecule its
+bits are the features.
 
 Shapes: n pairs, M distinct molecules, B pairs of a batch, C classes, O outputs of the perceptron.
 """
@@ -30,9 +31,11 @@ _PREDICT_BATCH = 2048
 
 
 def pair_features(
-    kind: FamilyKind, bits_a: NDArray[np.uint8], bits_b: NDArray[np.uint8]
+    kind: FamilyKind, bits_a: NDArray[np.uint8], bits_b: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """Unpacked bits [B, 2048] of either molecule -> features [B, 4096]."""
+    """Unpacked bits [B, 2048] of either molecule -> features [B, 4096]; of one molecule its bits alone."""
+    if bits_b is None:
+        return bits_a
     if kind != "binary":
         return np.concatenate([bits_a, bits_b], axis=1)
     return np.concatenate([bits_a + bits_b, bits_a ^ bits_b], axis=1)  # on bits, |a - b| is exclusive or
@@ -52,15 +55,15 @@ class _Table:
                 f"pairs name molecule {pairs.num_molecules - 1},"
                 f" but there are only {len(fingerprints)} fingerprints"
             )
-        self.kind, self.pairs = kind, pairs
+        self.kind, self.pairs, self.molecules = kind, pairs, pairs.molecules  # molecules [1 or 2, n]
         self.bits = np.unpackbits(fingerprints, axis=1)  # [M, 2048]
 
     def __call__(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
-        return pair_features(self.kind, self.bits[self.pairs.mol_a[rows]], self.bits[self.pairs.mol_b[rows]])
+        return pair_features(self.kind, *(self.bits[side[rows]] for side in self.molecules))
 
     @property
     def width(self) -> int:
-        return 2 * self.bits.shape[1]
+        return len(self.molecules) * self.bits.shape[1]
 
     def fill(self, predict: Callable[[NDArray[np.uint8]], Floats]) -> Floats:
         """Predictions [n] or [n, C] on the scored splits, batch by batch; NaN elsewhere."""

@@ -27,16 +27,16 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from data_prep.errors import DataError
-from data_prep.tables import write_parquet
 from moltc.backbone.checkpoint import CheckpointError
 from moltc.cli import LIGHTNING
 from moltc.data import PairDataModule
 from moltc.drawings import chosen_pairs, describe, write_pairs_page
-from moltc.evaluate import Evaluation, evaluate, predictions
+from moltc.evaluate import Evaluation, evaluate
 from moltc.lineage import Lineage
 from moltc.module import PairModule
-from moltc.ranks import gathered
+from moltc.ranks import all_ranks
 from moltc.selection import BestCheckpoint, StopEarly
+from moltc.shards import FOLDER, PredictionShards
 from moltc.tracking import RunTracker, WandbConfig, data_summary
 from moltc.training import AtomicCheckpointIO, LastCheckpoint
 
@@ -157,7 +157,8 @@ class PairCLI(LightningCLI):
         self.stopping = StopEarly(patience) if patience else None
         every, folder = self._get(self.config_init, "checkpoint_every"), root / "checkpoints"
         last = LastCheckpoint(folder / "last.ckpt", every)
-        return [self.lineage, *filter(None, [self.stopping]), BestCheckpoint(folder), last]
+        self.shards = PredictionShards(root / FOLDER)
+        return [self.lineage, *filter(None, [self.stopping]), BestCheckpoint(folder), self.shards, last]
 
     def _run_subcommand(self, subcommand: str) -> None:
         with self.tracker or nullcontext():
@@ -176,11 +177,11 @@ class PairCLI(LightningCLI):
             path = None
         self.trainer.test(self.model, self.datamodule, ckpt_path=path, verbose=False)
         found = self.after_test()
+        export = self.root / "export"
+        plain = {name: results.plain() for name, results in (found or {}).items()}
+        self.model.export(export, plain if len(plain) > 1 else next(iter(plain.values()), None))
         if found is None:
             return
-        export = self.root / "export"
-        plain = {name: results.plain() for name, results in found.items()}
-        self.model.export(export, plain if len(plain) > 1 else next(iter(plain.values())))
         if self.tracker:
             self.tracker.log_artifact(export, name=f"model-{self.tracker.root.name}", kind="model")
         say = Console(highlight=False)
@@ -237,24 +238,15 @@ class PairCLI(LightningCLI):
         Console(highlight=False).print(f"pairs:  {page}", markup=False)
 
     def predict(self, *args: Any, **kwargs: Any) -> None:
-        """Answer the test split and write ``predictions.parquet``."""
-        batches = self.trainer.predict(*args, **kwargs) or []
-        model, table = self.model.moltc, self.datamodule.table
-        by_task = batches if len(model.tasks) > 1 else [batches]
-        for task, parts in zip(model.tasks, by_task, strict=True):
-            rows, found = gathered([batch for batch in parts if isinstance(batch, tuple)])
-            if not self.trainer.is_global_zero:
-                continue
-            frame = predictions(table, rows, self.model.labels(rows), found, model)
-            self.root.mkdir(parents=True, exist_ok=True)
-            name = f"predictions-{task.name}.parquet" if len(model.tasks) > 1 else "predictions.parquet"
-            write_parquet(frame, self.root / name)
-            say = Console(highlight=False)
-            say.print(f"{len(rows)} answers: {self.root / name}", markup=False)
-            if task.kind.kind in ("binary", "class"):
-                say.print(
-                    "their probabilities are not calibrated; those of an exported model are (moltc answer)"
-                )
+        """Answer a split and write ``predictions/``, a shard for each process (:mod:`moltc.shards`)."""
+        self.trainer.predict(*args, **kwargs | {"return_predictions": False})
+        written = sum(all_ranks([self.shards.written]))
+        if not self.trainer.is_global_zero:
+            return
+        say = Console(highlight=False)
+        say.print(f"{written} answers: {self.shards.folder}/part-*.parquet", markup=False)
+        if any(task.kind.kind in ("binary", "class") for task in self.model.moltc.tasks):
+            say.print("their probabilities are not calibrated; those of an exported model are (moltc answer)")
 
 
 def _seed(seed_everything: bool | int | None) -> int:

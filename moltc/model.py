@@ -9,7 +9,7 @@ This file puts the parts together: the training loss, and saving. What a prompt 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -239,8 +239,8 @@ class MolTC(nn.Module):
 
         Returns ``loss`` (what is minimised), ``nll`` (negative log-likelihood of the target per pair, in
         nats, summed over its tokens: a prompt token is never scored) and ``head`` where there is a head; with
-        several tasks also each task's own ``nll/NAME``. ``mean`` is the mean over pairs: this process's own, or
-        over all processes.
+        several tasks also each task's own ``nll/NAME``. ``mean`` is the mean over pairs: over this process's
+        own, or over those of all processes.
         """
         output = self.lm.encode(batch.inputs)
         scored: Completions = self.lm.score(batch.packed, output)
@@ -261,11 +261,18 @@ class MolTC(nn.Module):
 
     # -- saving ------------------------------------------------------------------------------------
 
-    def save_pretrained(self, folder: str | Path, *, results: dict[str, Any] | None = None) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        results: dict[str, Any] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Write the model to a folder: ``config.json``, ``model.safetensors``, ``adapter/``, ``tokenizer/``,
         a card.
 
-        ``results`` are test metrics for the card.
+        ``results`` are test metrics for the card, ``state`` the weights where they are not in this process
+        (see :func:`moltc.backbone.checkpoint.save_model`).
         """
         settings = {
             "config": asdict(self.config),
@@ -273,7 +280,7 @@ class MolTC(nn.Module):
             "calibration": self.calibration,
         }
         card = model_card(self.tasks, self.language_model.describe(), asdict(self.config), results)
-        save_model(folder, self, self.language_model, kind=KIND, settings=settings, card=card)
+        save_model(folder, self, self.language_model, kind=KIND, settings=settings, card=card, state=state)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> MolTC:
@@ -308,4 +315,5 @@ def _check_tasks(config: MolTCConfig, tasks: Sequence[Task]) -> None:
     if config.head.label_smoothing and all(task.is_number for task in tasks):
         raise ValueError("head.label_smoothing is for yes/no and typed tasks; leave it out for numbers")
     if config.head.weight and not any(task.outputs for task in tasks):
-        raise ValueError("free texts have no auxiliary head: set head.weight to 0")
+        kinds = "single molecules" if any(task.kind.kind != "text" for task in tasks) else "free texts"
+        raise ValueError(f"{kinds} have no auxiliary head: set head.weight to 0")

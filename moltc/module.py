@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,22 @@ from torch.nn.utils import clip_grad_norm_
 
 from moltc.answering import Answers, answer, write_freely
 from moltc.backbone.batch_norm import share_statistics
-from moltc.backbone.checkpoint import CheckpointError, own_state
+from moltc.backbone.checkpoint import CheckpointError, check_fit, own_state
 from moltc.backbone.language_model import LanguageModelConfig
 from moltc.backbone.processes import global_mean
+from moltc.backbone.sharding import decoder_layers, hold_whole, is_sharded, let_go, shard, whole_state
 from moltc.backbone.towers import TowerConfig
 from moltc.chain_of_thought import ChainOfThought, PromptStyle
 from moltc.collate import PairBatch, PairCollator
 from moltc.data import PairDataModule
-from moltc.metrics import binary_metrics
 from moltc.model import DecodingConfig, MolTC, MolTCConfig
 from moltc.optim import OptimConfig, schedule
 from moltc.pair_table import PairTable
 from moltc.pair_towers import PairHeadConfig
 from moltc.ranks import all_ranks, gathered
+from moltc.selection import validation_score
 from moltc.stages import continued, training_texts
+from moltc.strategies import ShardedStrategy, tell_of_unused_parameters
 from moltc.task import Task
 
 Found = tuple[np.ndarray, Answers]
@@ -94,12 +96,26 @@ class PairModule(lightning.LightningModule):
         if self.model is None:
             train = self.data.rows("train")
             tasks = table.tasks(train)
+            if stage in ("fit", "test") and not self.free_answers:
+                _need_free_answers(tasks)
             if self.start_from is not None:
                 self.model = continued(self.config, tasks, self.start_from)
             else:
                 texts = training_texts(self.config, tasks, table, train)
                 self.model = MolTC.build(self.config, tasks, texts, seed=self.seed)
         self.data.make_collator = self.collator
+        some_unused = self.optim.pretrain_epochs > 0 or len(self.moltc.tasks) > 1
+        tell_of_unused_parameters(self.trainer.strategy, some_unused)
+
+    def configure_model(self) -> None:
+        """Under FSDP2 spread the weights; a model that only answers stays whole in each process."""
+        strategy, model = self.trainer.strategy, self.moltc
+        if not isinstance(strategy, ShardedStrategy) or self.trainer.state.fn != "fit" or is_sharded(model):
+            return
+        if len(model.tasks) > 1:
+            raise ValueError("under fsdp2 one task is trained; train several under ddp")
+        parts = [*decoder_layers(model.language_model), model.pair_towers]
+        shard(model, parts, strategy.data_mesh, ("losses", "tower_losses"))
 
     def collator(self, table: PairTable, *, targets: bool, both_orders: bool) -> PairCollator:
         """The collator that writes this model's prompts; all but training keep room for an answer."""
@@ -219,6 +235,9 @@ class PairModule(lightning.LightningModule):
 
     # -- validation --------------------------------------------------------------------------------
 
+    def on_validation_start(self) -> None:
+        hold_whole(self.moltc)
+
     def validation_step(self, batch: PairBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         model = self.moltc
         if self.pretraining:
@@ -233,6 +252,7 @@ class PairModule(lightning.LightningModule):
             self.answers.setdefault(batch.task, []).append((batch.rows, answer(model, batch)))
 
     def on_validation_epoch_end(self) -> None:
+        let_go(self.moltc)
         tasks = self.moltc.tasks
         for number, task in enumerate(tasks):
             name = f"val/{task.score[0]}" + (f"/{task.name}" if len(tasks) > 1 else "")
@@ -268,6 +288,7 @@ class PairModule(lightning.LightningModule):
     # -- test and prediction -----------------------------------------------------------------------
 
     def on_test_start(self) -> None:
+        hold_whole(self.moltc)
         count = len(self.moltc.tasks)
         self._tested: list[list[Found]] = [[] for _ in range(2 * count)]  # valid, test of each task
         self._free: list[tuple[int, str]] = []
@@ -291,6 +312,7 @@ class PairModule(lightning.LightningModule):
             self._free += zip(free, texts, strict=True)
 
     def on_test_end(self) -> None:
+        let_go(self.moltc)
         table, tasks = self.data.table, self.moltc.tasks
         assert table is not None
         texts = sorted(all_ranks(self._free))
@@ -311,7 +333,7 @@ class PairModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what was trained (adapters included) and what names it."""
-        kept = set(self._stored_names())
+        kept = set(self.stored_names())
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in kept}
         checkpoint["moltc"] = {
             "tasks": [task.to_dict() for task in self.moltc.tasks],
@@ -320,21 +342,13 @@ class PairModule(lightning.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        stored, wanted = set(checkpoint["state_dict"]), set(self._stored_names())
-        missing, unexpected = sorted(wanted - stored), sorted(stored - wanted)
-        if missing or unexpected:
-            what = "the adapter, " if any("lora_" in name for name in missing) else ""
-            raise CheckpointError(
-                f"the checkpoint does not fit this model: missing {what}{missing[:3]}, "
-                f"unexpected {unexpected[:3]}; use the configuration that the run was started with"
-            )
-        shapes = self.state_dict()
-        for name, tensor in checkpoint["state_dict"].items():
-            if tensor.shape != shapes[name].shape:
-                raise CheckpointError(
-                    f"the checkpoint does not fit this model: {name} has shape {list(tensor.shape)}, the "
-                    f"model {list(shapes[name].shape)}; use the configuration the run was started with"
-                )
+        places = self.state_dict()
+        check_fit(
+            "the checkpoint does not fit this model",
+            {name: places[name] for name in self.stored_names()},
+            checkpoint["state_dict"],
+            mend="use the configuration that the run was started with",
+        )
         before, now = checkpoint["moltc"]["settings"], self._settings()
         changed = sorted(key for key in now if now[key] != before.get(key))
         if changed and self.trainer.state.fn == "fit":
@@ -353,11 +367,10 @@ class PairModule(lightning.LightningModule):
         found: dict[str, str] = {"model.seed": str(self.seed)}
         for group, value in groups.items():
             found |= {f"model.{group}.{f.name}": str(getattr(value, f.name)) for f in fields(value)}
-        for name in ("batch_size", "seed", "label_noise", "max_train_pairs", "temperature", "exchange_typed"):
-            found[f"data.{name}"] = str(getattr(self.data, name))
-        return found
+        return found | {f"data.{name}": value for name, value in self.data.settings().items()}
 
-    def _stored_names(self) -> list[str]:
+    def stored_names(self) -> list[str]:
+        """Entries of the state that a checkpoint keeps: what was trained, and what exists nowhere else."""
         model = self.moltc
         names = set(own_state(model, model.language_model))
         names |= {n for n, p in model.named_parameters() if p.requires_grad}
@@ -368,14 +381,14 @@ class PairModule(lightning.LightningModule):
         return sorted(vocabulary, key=vocabulary.__getitem__)
 
     def export(self, folder: str | Path, results: dict[str, Any] | None = None) -> None:
-        """Save the model for :class:`moltc.PairPredictor`."""
-        self.moltc.save_pretrained(folder, results=results)
+        """Save the model for :class:`moltc.PairPredictor`; all processes must ask, the first one writes."""
+        state = whole_state(self, set(self.stored_names()))
+        if self.global_rank == 0:
+            plain = {name.removeprefix("model."): tensor for name, tensor in state.items()}
+            self.moltc.save_pretrained(folder, results=results, state=plain)
 
 
-def validation_score(task: Task, labels: np.ndarray, found: Answers) -> float:
-    """The score of a task that validation watches, from labels [n] and answers."""
-    if task.is_number:
-        return float(np.sqrt(np.mean((found.value - labels) ** 2)))
-    if task.kind.kind == "class":
-        return float(np.mean(found.best == labels))
-    return binary_metrics(labels, found.log_odds, resamples=1)["auc_roc"].value
+def _need_free_answers(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        if task.kind.kind == "text":
+            raise ValueError(f"{task.name} is tested on texts that are written: set free_answers above 0")

@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from data_prep.build import load_classes, load_pairs
 from data_prep.molecules import MoleculeTable
 from data_prep.records import TypedClass
+from data_prep.tables import read_parquet
 from moltc.prompt_writer import PairText
 from moltc.task import Task, with_shared_scales
 
@@ -85,35 +87,20 @@ class PairTable:
             raise ValueError(
                 f"{folder} holds no pairs.parquet; make it with `data-prep build` or `data-prep pairs`"
             )
-        frame, molecules = load_pairs(folder)
-        classes = tuple(load_classes(folder))
-        keys = frame.select("family", "property", "dataset").unique(maintain_order=True)
-        numbered = keys.with_row_index("task")
-        number = frame.select("family", "property", "dataset").join(
-            numbered,
-            on=["family", "property", "dataset"],
-            how="left",
-            maintain_order="left",
-            nulls_equal=True,
-        )
-        asked = tuple(Asked(f, p or "", d or "", classes) for f, p, d in keys.iter_rows())
-        texts = {
-            name: frame[name].to_numpy()
-            if name in frame.columns and frame[name].null_count() < len(frame)
-            else None
-            for name in ("query", "text")
-        }
+        frame, molecules = load_pairs(folder, ("mol_a", "mol_b", "label"))
+        asked, task = _tasks_of(file, tuple(load_classes(folder)))
+        names, codes = _coded(_column(file, "split"))
         return cls(
             molecules=molecules,
             mol_a=frame["mol_a"].to_numpy(),
             mol_b=frame["mol_b"].to_numpy(),
             label=frame["label"].to_numpy(),
-            split=frame["split"].to_numpy(),
-            pair_id=frame["pair_id"].to_numpy(),
+            split=np.array(names)[codes],
+            pair_id=_compact(_column(file, "pair_id")),
             asked=asked,
-            task=number["task"].to_numpy().astype(np.int16),
-            query=texts["query"],
-            answer=texts["text"],
+            task=task,
+            query=_texts(file, "query"),
+            answer=_texts(file, "text"),
         )
 
     @classmethod
@@ -192,6 +179,52 @@ class PairTable:
             for a, rows in zip(self.asked, parts, strict=True)
         ]
         return with_shared_scales(tasks, [len(rows) for rows in parts])
+
+
+def _column(file: Path, name: str) -> pl.Series:
+    """One column of a table; column by column, so that no more is in memory at a time than is kept."""
+    return read_parquet(file, [name])[0].to_series()
+
+
+def _coded(texts: pl.Series) -> tuple[list[str], np.ndarray]:
+    """Distinct texts by first appearance and each row's number among them, int [P]; null counts as empty."""
+    texts = texts.fill_null("")
+    names = texts.unique(maintain_order=True)
+    return names.to_list(), texts.cast(pl.Enum(names)).to_physical().to_numpy()
+
+
+def _tasks_of(file: Path, classes: tuple[TypedClass, ...]) -> tuple[tuple[Asked, ...], np.ndarray]:
+    """What the rows of a table ask, by first appearance, and each row's number among it, int16 [P]."""
+    columns = [_coded(_column(file, name)) for name in ("family", "property", "dataset")]
+    sizes = [len(names) for names, _ in columns]
+    key = np.ravel_multi_index([codes.astype(np.int64) for _, codes in columns], sizes)
+    values, first, number = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    places = np.stack(np.unravel_index(values[order], sizes), axis=1)  # [tasks, 3]
+    (families, _), (properties, _), (datasets, _) = columns
+    asked = [Asked(families[f], properties[p], datasets[d], classes) for f, p, d in places.tolist()]
+    return tuple(asked), np.argsort(order)[number].astype(np.int16)
+
+
+def _texts(file: Path, name: str) -> np.ndarray | None:
+    """A column of texts, object [P], equal ones one object; None where the table has none."""
+    if name not in pl.read_parquet_schema(file):
+        return None
+    column = _column(file, name)
+    if column.null_count() == len(column):
+        return None
+    names, codes = _coded(column)
+    texts = np.array(names, dtype=object)[codes]
+    texts[column.is_null().to_numpy()] = None
+    return texts
+
+
+def _compact(texts: pl.Series, rows: int = 100_000) -> np.ndarray:
+    """Distinct texts in one block of memory, StringDType [P]; a Python object for each would take thrice as
+    much, and data processes would copy it."""
+    kind = np.dtypes.StringDType()
+    parts = [texts[at : at + rows].to_numpy().astype(kind) for at in range(0, len(texts), rows)]
+    return np.concatenate(parts) if parts else np.empty(0, kind)
 
 
 def joined_molecules(tables: Sequence[MoleculeTable]) -> tuple[MoleculeTable, list[np.ndarray]]:

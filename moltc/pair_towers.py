@@ -30,8 +30,9 @@ class PairHeadConfig:
     pair_tokens: int = 0
     """Soft tokens made from the head's hidden vector, placed before the question; 0: none."""
     pair_tokens_see_output: bool = False
-    """Whether pair tokens are made from the head's own output too; then much of the answer is the head's. A
-    single output is given with its sines and cosines, so that its digits can be read off."""
+    """Whether the last pair token is made from the head's own output; then much of the answer is the head's.
+    A single output is given with its sines and cosines, so that its digits can be read off; it has a token of
+    its own, so that an unusual pair does not drown it."""
     hidden: tuple[int, ...] = (256,)
     """Widths of the head's hidden layers."""
     dropout: float = 0.0
@@ -69,7 +70,8 @@ class PairGroup(NamedTuple):
     """Prompts of a batch whose pairs go through one head.
 
     ``prompts`` (long [n]) are their numbers in the batch; ``row_a`` and ``row_b`` (long [n]) say which member
-    of the towers ``key_a`` and ``key_b`` their molecules are.
+    of the towers ``key_a`` and ``key_b`` their molecules are. ``shift`` (float32 [n]) is added to a single
+    output before pair tokens are made of it; 0 but in training.
     """
 
     head: str
@@ -78,6 +80,7 @@ class PairGroup(NamedTuple):
     prompts: Tensor
     row_a: Tensor
     row_b: Tensor
+    shift: Tensor
 
 
 class PairInputs(NamedTuple):
@@ -164,22 +167,30 @@ class PairHead(nn.Module):
             width = hidden
         self.body = nn.Sequential(*layers)
         self.out = nn.Linear(width, spec.outputs)
-        if config.pair_tokens:
+        self.hidden_tokens = config.pair_tokens - config.pair_tokens_see_output
+        if self.hidden_tokens:
+            self.tokens = nn.Linear(width, self.hidden_tokens * out_dim)
+        if config.pair_tokens_see_output:
             waves = 2 * len(WAVELENGTHS) if spec.outputs == 1 else 0
-            seen = width + (spec.outputs + waves if config.pair_tokens_see_output else 0)
-            self.tokens = nn.Linear(seen, config.pair_tokens * out_dim)
+            self.output_token = nn.Linear(spec.outputs + waves, out_dim)
 
-    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Vectors [n, d] of both molecules -> outputs [n, outputs], pair tokens [n, Q, H] or None."""
+    def forward(self, a: Tensor, b: Tensor, shift: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Vectors [n, d] of both molecules, shifts [n] -> outputs [n, outputs], pair tokens [n, Q, H] or
+        None."""
         hidden = self.body(self._join(a, b))
         output = self.out(hidden)
         if not self.config.pair_tokens:
             return output, None
-        seen = hidden
+        tokens = []
+        if self.hidden_tokens:
+            tokens.append(self.tokens(hidden).view(-1, self.hidden_tokens, self.out_dim))
         if self.config.pair_tokens_see_output:
-            waves = _waves(output) if self.spec.outputs == 1 else output[:, :0]
-            seen = torch.cat([hidden, output, waves], dim=1)
-        return output, self.tokens(seen).view(-1, self.config.pair_tokens, self.out_dim)
+            shown = output
+            if self.spec.outputs == 1:
+                shown = output + shift[:, None]
+                shown = torch.cat([shown, _waves(shown)], dim=1)
+            tokens.append(self.output_token(shown)[:, None])
+        return output, torch.cat(tokens, dim=1)
 
     def _join(self, a: Tensor, b: Tensor) -> Tensor:
         if self.spec.symmetric:
@@ -221,7 +232,7 @@ class PairTowers(nn.Module):
         """Whether a parameter of this name is reached by the loss of a head: encoders and fingerprint
         embeddings, and the heads but for their pair tokens."""
         if name.startswith("heads."):
-            return ".tokens." not in name
+            return ".tokens." not in name and ".output_token." not in name
         return ".gnn." in name or ".fingerprint." in name
 
     def forward(self, inputs: PairInputs) -> PairOutput:
@@ -234,7 +245,7 @@ class PairTowers(nn.Module):
         for group in inputs.groups:
             a = output.pooled[group.key_a][group.row_a]
             b = output.pooled[group.key_b][group.row_b]
-            predicted, made = self.heads[group.head](a, b)
+            predicted, made = self.heads[group.head](a, b, group.shift)
             predictions.append(predicted)
             if made is not None:
                 tokens.append(made)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moltc.backbone.prompt import PromptBuilder, PromptTree, Soft
+from moltc.backbone.prompt import PromptBuilder, PromptLayout, PromptTree, Soft
 from moltc.backbone.towers import tower_key
 from moltc.chain_of_thought import phrases, prompt_pieces
 from moltc.pair_towers import PAIR
@@ -91,13 +92,24 @@ class PromptWriter:
         ``a`` and ``b`` are rows of the molecule table, ``pair`` the prompt's number in its batch; each
         answer becomes a completion, after the property step where the model writes it.
         """
-        tree = self.builder.build(self.pieces(text), {1: a, 2: b, PAIR_SLOT: pair})
-        if not answers:
-            return tree
-        if not self.cot.writes_properties:
-            return tree.with_completions([self.builder.completion(answer) for answer in answers])
-        step = self.builder.following(self.reasoning(text))
-        return tree.with_completions([np.concatenate([step, self.answer_ids(answer)]) for answer in answers])
+        layout = self._same_for_all or self.builder.layout(self.pieces(text))
+        completions = [self.answer_ids(answer) for answer in answers]
+        if completions and self.cot.writes_properties:
+            step = self.builder.following(self.reasoning(text))
+            completions = [np.concatenate([step, ids]) for ids in completions]
+        return layout.tree({1: a, 2: b, PAIR_SLOT: pair}, completions)
+
+    @cached_property
+    def _same_for_all(self) -> PromptLayout | None:
+        """The prompt that every pair of the task has when nothing of the pair is written in it."""
+        if self.config.prompt.smiles or self.cot.teacher_force_properties or self.asks:
+            return None
+        return self.builder.layout(self.pieces(PairText("")))
+
+    @property
+    def asks(self) -> bool:
+        """Whether each row asks a question of its own."""
+        return "{query}" in self.task.kind.question_template(self.task.property)
 
     def answer_ids(self, answer: str) -> np.ndarray:
         """Ids of an answer where it stands: after the written property step, or directly after the prompt."""

@@ -21,6 +21,8 @@ SCORES = {
     "text": ("nll", "min"),
 }
 """What validation watches, and which way is better, by kind of answer."""
+ANSWER_MARGIN = 0.25
+"""How far numbers may be written beyond the training labels on each side, as a share of their range."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Task:
     ----------
     family, property, dataset : names.
     mean, std : standardise the auxiliary head's numbers; of the training labels (0 and 1 for others).
-    low, high : smallest and largest training label; numbers are written within whole bins around them.
+    low, high : smallest and largest training label.
     computed : the labels come from a formula, not from measurements.
     classes : sentences of the classes of a typed family, in order.
     """
@@ -123,8 +125,11 @@ class Task:
 
     @cached_property
     def outputs(self) -> int:
-        """Outputs of an auxiliary head: 1, the number of classes, or 0 where the answer is a free text."""
-        return {"class": len(self.classes), "text": 0}.get(self.kind.kind, 1)
+        """Outputs of an auxiliary head: 1, the number of classes, or 0 where there is none: for free texts,
+        and for single molecules, since a head reads what two make together."""
+        if self.kind.kind == "text" or len(self.kind.roles) == 1:
+            return 0
+        return len(self.classes) if self.kind.kind == "class" else 1
 
     @cached_property
     def score(self) -> tuple[str, str]:
@@ -156,9 +161,17 @@ class Task:
             return kind.answers(printed, cot, property=self.property, exchanged=exchanged)
         return kind.answers(printed, cot, property=self.property)
 
+    @cached_property
+    def answer_range(self) -> tuple[float, float]:
+        """Least and greatest number that an answer may name: a margin around the training labels, so that
+        other molecules may lie outside them; labels of one sign keep it."""
+        margin = ANSWER_MARGIN * (self.high - self.low)
+        low, high = self.low - margin, self.high + margin
+        return max(low, 0.0) if self.low >= 0 else low, min(high, 0.0) if self.high <= 0 else high
+
     def answer_space(self, cot: ChainOfThought) -> AnswerSpace:
-        """Every admissible answer within the range of the training labels."""
-        return self.kind.answer_space(cot, property=self.property, label_range=(self.low, self.high))
+        """Every admissible answer: numbers in whole bins around :attr:`answer_range`."""
+        return self.kind.answer_space(cot, property=self.property, label_range=self.answer_range)
 
 
 def with_shared_scales(tasks: Sequence[Task], sizes: Sequence[int]) -> tuple[Task, ...]:

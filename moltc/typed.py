@@ -24,6 +24,7 @@ from moltc.family import AnswerSpace, Family, ParsedAnswer
 FUZZY_OVERLAP = 0.9
 
 _OPENING = "Interaction: "
+_ANSWER_START = r"Interaction\s*:"
 _CUE = re.compile(r"\b(?:interaction|answer)\s*:", re.IGNORECASE)
 _NEGATIONS = frozenset({"no", "not", "cannot", "never", "none", "neither", "nor"})
 
@@ -51,7 +52,6 @@ class ClassFamily(Family):
     classes: tuple[TypedClass, ...] = ()
 
     kind = "class"
-    _answer_start = r"Interaction\s*:"
 
     def __post_init__(self) -> None:
         seen: dict[str, int] = {}
@@ -152,7 +152,7 @@ class ClassFamily(Family):
         A directed sentence with the molecules exchanged says something else and is invalid.
         """
         self.sentences()  # refuses a family without classes
-        statement = self._statement(text)
+        statement = self._statement(text, _ANSWER_START)
         cues = list(_CUE.finditer(statement))
         flags = () if cues else ("no_cue",)
         tail = _normalised(statement[cues[-1].end() :] if cues else statement)

@@ -68,7 +68,7 @@ def read_columns(
     rejects = label_rejects(cells, labels.problem, range(len(frame)), path.name)
     sentences = read_classes(classes) if classes else ()
     rejects += without_sentence(labels.values.tolist(), sentences, path.name)
-    property, unit = _property(names, family)
+    property = family.property_name(names.property)
     queries = _queries(frame, names, family, path)
     rejects += _unasked(queries or [], path)
     if names.dot_joined:
@@ -82,7 +82,7 @@ def read_columns(
         smiles_b=smiles_b,
         label=labels.values,
         property=property,
-        unit=unit,
+        unit=UNITS.get(property),
         query=queries,
         source=path.name,
         split=column_of(frame, names.split, path).to_list() if names.split else None,
@@ -124,11 +124,3 @@ def _queries(
     if not names.query:
         return None
     return column_of(frame, names.query, path).fill_null("").str.strip_chars().to_list()
-
-
-def _property(names: PairColumnNames, family: FamilyShape) -> tuple[str, str | None]:
-    name = names.property or family.default_property
-    if name is None:
-        example = f"--property, for example {list(UNITS)[1]!r}"
-        raise DataError(f"Family {family.name} needs to know what is asked: give {example}.")
-    return name, UNITS.get(name, family.unit)

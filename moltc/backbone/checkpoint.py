@@ -89,20 +89,23 @@ def _exchange(new: Path, folder: Path) -> None:
 # -- saving ------------------------------------------------------------------------------------------
 
 
-def own_state(model: nn.Module, language_model: LanguageModel) -> dict[str, Tensor]:
+def own_state(
+    model: nn.Module, language_model: LanguageModel, state: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """What a checkpoint must hold beside the adapter: everything but untrained base weights.
 
-    Language-model weights are kept where they are trained outside an adapter or exist nowhere else.
+    Language-model weights are kept where they are trained outside an adapter or exist nowhere else. ``state``
+    is chosen from; default the model's own.
     """
     prefix = _language_model_prefix(model, language_model)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     keep = language_model.config.owns_weights
-    state: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
+    own: dict[str, Tensor] = {}
+    for name, tensor in (model.state_dict() if state is None else state).items():
         if name.startswith(prefix) and ("lora_" in name or not (keep or name in trained)):
             continue
-        state[name] = tensor
-    return state
+        own[name] = tensor
+    return own
 
 
 def _language_model_prefix(model: nn.Module, language_model: LanguageModel) -> str:
@@ -134,6 +137,7 @@ def save_model(
     kind: str,
     settings: dict[str, Any],
     card: str,
+    state: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Save a model that contains ``language_model``.
 
@@ -143,6 +147,7 @@ def save_model(
     kind : what :func:`read_config` must find when loading, e.g. "moltc-pairs".
     settings : JSON values that the model needs to be built again.
     card : text of the model card (README.md).
+    state : entries of the model's state, where its weights are spread over processes; default all of it.
 
     Raises
     ------
@@ -150,10 +155,15 @@ def save_model(
     """
 
     def fill(target: Path) -> None:
-        save_file(_distinct(own_state(model, language_model)), target / WEIGHTS, metadata={"format": "pt"})
+        prefix = _language_model_prefix(model, language_model)
+        own = own_state(model, language_model, state)
+        save_file(_distinct(own), target / WEIGHTS, metadata={"format": "pt"})
         if language_model.config.training == "lora":
+            given = None if state is None else {n.removeprefix(prefix): t for n, t in state.items()}
             # looking for resized embeddings, which belong to the state above, could ask the network
-            language_model.model.save_pretrained(str(target / ADAPTER), save_embedding_layers=False)
+            language_model.model.save_pretrained(
+                str(target / ADAPTER), save_embedding_layers=False, state_dict=given
+            )
         if language_model.config.owns_weights:
             language_model.causal_lm.config.save_pretrained(target / ARCHITECTURE)
         language_model.tokenizer.save_pretrained(target / TOKENIZER)
@@ -163,7 +173,7 @@ def save_model(
             "format": FORMAT,
             "kind": kind,
             "language_model": asdict(language_model.config),
-            "language_model_prefix": _language_model_prefix(model, language_model),
+            "language_model_prefix": prefix,
             "settings": settings,
             "files": {p.relative_to(target).as_posix(): sha256(p) for p in files},
         }
@@ -299,7 +309,7 @@ def _load_adapter(folder: Path, language_model: LanguageModel) -> None:
         raise CheckpointError(f"{folder} has no adapter ({file.name} is missing); export the model again")
     state = load_file(file)
     expected = get_peft_model_state_dict(language_model.model, save_embedding_layers=False)
-    _check_fit(f"the adapter in {folder} does not fit {language_model.config.name}", expected, state)
+    check_fit(f"the adapter in {folder} does not fit {language_model.config.name}", expected, state)
     set_peft_model_state_dict(language_model.model, state)
 
 
@@ -335,21 +345,25 @@ def load_text_model(folder: str | Path, config: dict[str, Any]) -> LanguageModel
 
 
 def _copy_state(folder: str | Path, places: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    _check_fit(f"{folder} does not fit this model", places, state)
+    check_fit(f"{folder} does not fit this model", places, state)
     with torch.no_grad():
         for name, tensor in state.items():
             places[name].copy_(tensor)
 
 
-def _check_fit(what: str, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """Same names, same shapes; otherwise a CheckpointError that begins with ``what``."""
+def check_fit(
+    what: str,
+    expected: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    *,
+    mend: str = "export the model again",
+) -> None:
+    """Same names, same shapes; otherwise a CheckpointError that begins with ``what`` and ends in ``mend``."""
     missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or unexpected:
-        raise CheckpointError(
-            f"{what}: missing {missing[:3]}, unexpected {unexpected[:3]}; export the model again"
-        )
+        part = "the adapter, " if any("lora_" in name for name in missing) else ""
+        raise CheckpointError(f"{what}: missing {part}{missing[:3]}, unexpected {unexpected[:3]}; {mend}")
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{what}: {name} has shape {list(tensor.shape)}, the model {list(expected[name].shape)}"
-            )
+            found, wanted = list(tensor.shape), list(expected[name].shape)
+            raise CheckpointError(f"{what}: {name} has shape {found}, the model {wanted}; {mend}")

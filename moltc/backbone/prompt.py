@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ class Soft:
 Piece = Text | Soft
 
 
-@dataclass(frozen=True)
-class SlotRun:
+class SlotRun(NamedTuple):
     """One run of soft tokens inside a prompt.
 
     Attributes
@@ -107,6 +106,38 @@ class PromptTree:
         return PromptTree(left, self.completions, slots), excess
 
 
+@dataclass(frozen=True)
+class PromptLayout:
+    """A prompt whose soft tokens stand for no entity yet.
+
+    Attributes
+    ----------
+    prompt_ids : int64 [P].
+    marks : each soft mark and its run, in order; the runs' entities are None.
+    """
+
+    prompt_ids: np.ndarray
+    marks: tuple[tuple[Soft, SlotRun], ...] = ()
+
+    def tree(self, entities: Mapping[int, Hashable], completions: Sequence[np.ndarray] = ()) -> PromptTree:
+        """The prompt about ``entities`` (slot number -> entity), with the ids of its completions.
+
+        Raises
+        ------
+        ValueError : a soft mark has no entity, or the prompt is empty.
+        """
+        for mark, _ in self.marks:
+            if mark.slot not in entities:
+                raise ValueError(
+                    f"the prompt has a soft token for slot {mark.slot} ({mark.role}), but no entity was "
+                    f"given for it; entities were given for slots {sorted(entities)}"
+                )
+        slots = tuple(
+            SlotRun(run.start, run.length, run.tower, entities[mark.slot]) for mark, run in self.marks
+        )
+        return PromptTree(self.prompt_ids, tuple(completions), slots)
+
+
 @dataclass
 class PromptBuilder:
     """Turns pieces into prompt trees with one tokenizer call per distinct text.
@@ -130,6 +161,7 @@ class PromptBuilder:
     placeholder: int = 0
     cache_size: int = 500_000
     _cache: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _answers: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.tokenizer.eos_token_id is None:
@@ -139,12 +171,17 @@ class PromptBuilder:
 
     def ids(self, text: str) -> np.ndarray:
         """Token ids of a text without special tokens, int64, cached."""
-        found = self._cache.get(text)
+        return self._kept(self._cache, text, self._encode)
+
+    def _encode(self, text: str) -> np.ndarray:
+        return np.asarray(self.tokenizer.encode(text, add_special_tokens=False), dtype=np.int64)
+
+    def _kept(self, cache: dict[str, np.ndarray], text: str, make: Callable[[str], np.ndarray]) -> np.ndarray:
+        found = cache.get(text)
         if found is None:
-            found = np.asarray(self.tokenizer.encode(text, add_special_tokens=False), dtype=np.int64)
-            if len(self._cache) >= self.cache_size:
-                self._cache.clear()
-            self._cache[text] = found
+            if len(cache) >= self.cache_size:
+                cache.clear()
+            found = cache[text] = make(text)
         return found
 
     def following(self, text: str) -> np.ndarray:
@@ -152,8 +189,18 @@ class PromptBuilder:
         return self.ids(text if self._blank_is_implied else " " + text)
 
     def completion(self, text: str) -> np.ndarray:
-        """Ids of an answer, int64: a blank, the text and always the end token, which teaches to stop."""
-        return np.concatenate([self.following(text), [self.tokenizer.eos_token_id]])
+        """Ids of an answer, int64, cached: a blank, the text and always the end token, which teaches to
+        stop."""
+        return self._kept(self._answers, text, self._ended)
+
+    def _ended(self, text: str) -> np.ndarray:
+        return np.append(self.following(text), self.tokenizer.eos_token_id)
+
+    @cached_property
+    def _bos(self) -> np.ndarray | None:
+        """The start token, int64 [1], where there is one."""
+        bos = self.tokenizer.bos_token_id
+        return None if bos is None else np.asarray([bos], dtype=np.int64)
 
     @cached_property
     def _blank_is_implied(self) -> bool:
@@ -178,43 +225,43 @@ class PromptBuilder:
         ValueError : a soft mark has no entity, its tower no number of soft tokens, or the prompt would be
             empty.
         """
+        return self.layout(pieces).tree(entities, [self.completion(c) for c in completions])
+
+    def layout(self, pieces: Sequence[Piece]) -> PromptLayout:
+        """The part of :meth:`build` that does not depend on entities; prompts that only differ in these share
+        it.
+
+        Raises
+        ------
+        ValueError : the tower of a soft mark has no number of soft tokens.
+        """
         parts: list[np.ndarray] = []
-        slots: list[SlotRun] = []
+        marks: list[tuple[Soft, SlotRun]] = []
         length = 0
-        bos = self.tokenizer.bos_token_id
-        if bos is not None:
-            parts.append(np.asarray([bos], dtype=np.int64))
+        if self._bos is not None:
+            parts.append(self._bos)
             length = 1
         for piece in _join_texts(pieces):
             if isinstance(piece, str):
                 ids = self.ids(piece)
             else:
-                run = self._run(piece, length, entities)
-                slots.append(run)
+                run = self._run(piece, length)
+                marks.append((piece, run))
                 ids = np.full(run.length, self.placeholder, dtype=np.int64)
             parts.append(ids)
             length += len(ids)
-        return PromptTree(
-            np.concatenate(parts) if parts else np.empty(0, dtype=np.int64),
-            tuple(self.completion(c) for c in completions),
-            tuple(slots),
-        )
+        return PromptLayout(np.concatenate(parts) if parts else np.empty(0, dtype=np.int64), tuple(marks))
 
-    def _run(self, mark: Soft, start: int, entities: Mapping[int, Hashable]) -> SlotRun:
-        """The soft tokens of one mark, from position ``start`` on."""
-        if mark.slot not in entities:
-            raise ValueError(
-                f"the prompt has a soft token for slot {mark.slot} ({mark.role}), but no entity was given "
-                f"for it; entities were given for slots {sorted(entities)}"
-            )
+    def _run(self, mark: Soft, start: int) -> SlotRun:
+        """The soft tokens of one mark, from position ``start`` on, without an entity."""
         key = self.tower_key(mark.role, mark.slot)
         if isinstance(self.num_queries, int):
-            return SlotRun(start, self.num_queries, key, entities[mark.slot])
+            return SlotRun(start, self.num_queries, key, None)
         if key not in self.num_queries:
             raise ValueError(
                 f"no number of soft tokens is known for tower {key!r}; known are {sorted(self.num_queries)}"
             )
-        return SlotRun(start, self.num_queries[key], key, entities[mark.slot])
+        return SlotRun(start, self.num_queries[key], key, None)
 
 
 def _join_texts(pieces: Sequence[Piece]) -> list[Piece]:

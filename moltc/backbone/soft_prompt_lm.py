@@ -121,8 +121,11 @@ class SoftPromptLM(nn.Module):
 
     def score(self, packed: PackedTrees, encoded: Any = None) -> Completions:
         """Log-probabilities of all completions of a packed batch, given the towers' output."""
-        hidden = self.hidden(packed, encoded).flatten(0, 1)[packed.score_from]
-        token_logps = self.language_model.label_logps(hidden, packed.score_label)
+        return self.score_hidden(packed, self.hidden(packed, encoded).flatten(0, 1))
+
+    def score_hidden(self, packed: PackedTrees, hidden: Tensor) -> Completions:
+        """The same from the batch's last hidden states, flat: [R * T, H]."""
+        token_logps = self.language_model.label_logps(hidden[packed.score_from], packed.score_label)
         logps = token_logps.new_zeros(len(packed.lengths)).index_add(0, packed.score_owner, token_logps)
         return Completions(logps, token_logps, packed.lengths, packed.owner, packed.num_completions)
 

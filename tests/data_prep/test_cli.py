@@ -47,7 +47,8 @@ def pairs_command(write, tmp_path):
 def test_words_agree_with_the_modules_behind_them():
     assert {*cli.FAMILIES, "description"} == set(records.FAMILIES)  # descriptions have a command of their own
     assert splits.METHODS == cli.METHODS
-    assert tuple(chromophore.COLUMNS) == cli.CHROMOPHORE_PROPERTIES
+    chromophores = records.FAMILIES["chromophore"].properties
+    assert tuple(chromophore.COLUMNS) == cli.CHROMOPHORE_PROPERTIES == chromophores
 
 
 def test_list_shows_every_card(capsys):
@@ -183,9 +184,35 @@ def test_splits_of_single_molecules_share_none(pairs_command, tmp_path, split):
     assert all(shared["molecules"]["any role"] == 0 for shared in report["leakage"].values())
 
 
-def test_splits_by_the_second_molecule_need_one(pairs_command, capsys):
-    arguments = ("--split", "solvent")
-    assert pairs_command("a,y\nC,methane\n", *arguments, columns=("--a", "a"), family="caption") == 2
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [("molecule-property", ("--property", "log solubility")), ("molecule-class", ())],
+    ids=["number", "yes_or_no"],
+)
+@pytest.mark.parametrize("split", ["random", "scaffold"])
+def test_labelled_molecules_of_the_user_s(pairs_command, tmp_path, family, options, split):
+    rows = "".join(f"C1{'C' * size}C1,{size % 2}\n" for size in range(1, 31))
+    arguments = ("--split", split, "--fractions", "0.6", "0.2", "0.2", *options)
+    assert pairs_command(f"a,y\n{rows}C1CC1,0\nC(,1\n", *arguments, columns=("--a", "a"), family=family) == 0
+    report = report_of(tmp_path / "out")
+    assert report["rows"]["rejected"]["count"] == 1
+    conflict = family == "molecule-class"  # one ring is listed with both labels
+    assert (report["merged"]["conflict_pairs"], report["merged"]["duplicate_rows"]) == (
+        conflict,
+        not conflict,
+    )
+    pairs = load_pairs(tmp_path / "out")[0]
+    assert pairs["mol_b"].unique().to_list() == [-1]
+    assert pairs["property"].unique().to_list() == [*options[1:], "blood-brain barrier"][:1]
+    assert all(report["split"]["sizes"][part] for part in ("train", "valid", "test"))
+    assert all(shared["molecules"]["any role"] == 0 for shared in report["leakage"].values())
+
+
+@pytest.mark.parametrize("family", ["caption", "molecule-class"])
+@pytest.mark.parametrize("split", ["solvent", "cold-1"])
+def test_splits_by_the_second_molecule_need_one(pairs_command, capsys, family, split):
+    arguments = ("--split", split)
+    assert pairs_command("a,y\nC,1\n", *arguments, columns=("--a", "a"), family=family) == 2
     assert "needs two molecules in a row" in capsys.readouterr().err
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from data_prep.errors import DataError
 from data_prep.readers.columns import PairColumnNames, read_columns
-from data_prep.readers.ddi import read_miracle
+from data_prep.readers.ddi import read_caster, read_miracle
 from data_prep.readers.dot_joined import split_dot_joined
 from data_prep.readers.solvation import (
     read_combisolv,
@@ -57,6 +57,16 @@ def test_interactions_are_read_by_column_name(write, header):
     cells = {"smiles_1": "C", "smiles_2": "O", "label": "1.0"}
     line = ",".join(cells[name] for name in header.split(","))
     assert rows(read_miracle(write(f"{header}\n{line}\n"), dataset="d")) == [("C", "O", 1.0, 0)]
+
+
+def test_ids_of_caster_are_not_read_and_its_negatives_are_looked_at(write):
+    """Drugs of the negatives are mostly other ones than those that interact."""
+    lines = ["DB01,C,DB02,CC,1.0", "7.0,C,DB02,CC,0.0", "8404.0,O,1503.0,CO,0.0", "5.0,C,9.0,O,0.0"]
+    header = ",Drug1_ID,Drug1_SMILES,Drug2_ID,Drug2_SMILES,label"
+    path = write("\n".join([header, *(f"{row},{line}" for row, line in enumerate(lines))]) + "\n", "part.csv")
+    raw = read_caster(path, dataset="d")
+    assert rows(raw) == [("C", "CC", 1.0, 0), ("C", "CC", 0.0, 1), ("O", "CO", 0.0, 2), ("C", "O", 0.0, 3)]
+    assert raw.notes[1].startswith("In 1 of 3 pairs with label 0 in part.csv both drugs also occur")
 
 
 def test_one_dot_decides_by_itself():

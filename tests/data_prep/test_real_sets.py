@@ -1,4 +1,5 @@
-"""Published typed interactions, chromophores, side effects and captions (``--real-data``), and joint sets."""
+"""Published typed interactions, chromophores, side effects, captions, single molecules and CASTER's pairs
+(``--real-data``), and joint sets."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from data_prep.build import load_classes, load_pairs
+from data_prep.cards import CARDS
 from data_prep.catalog import read_dataset
 from data_prep.cli import main
 from data_prep.molecules import MoleculeTable
@@ -31,6 +33,23 @@ def build(tmp_path_factory) -> Callable[..., Built]:
         return json.loads((folder / "report.json").read_text()), *load_pairs(folder)
 
     return _build
+
+
+WITHOUT_ROWS = {"SAMPL.csv", "drug_list_miner.csv", "drug_list_deep.csv"}  # a copy, and lists of drugs
+
+
+def test_every_file_of_a_molecular_set_is_on_a_card(real_data):
+    named: dict[str, set[str]] = {}
+    for card in CARDS.values():
+        named.setdefault(card.folder, set()).update(file.name for file in card.files)
+    there = {folder: set(names) for folder in named if (names := _names(real_data / folder))}
+    assert len(there) == 10  # all but the two sets of which no file is at hand
+    for folder, names in there.items():
+        assert names - WITHOUT_ROWS == named[folder]
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def shared_molecules(report: dict, role: str = "any role") -> set[int]:
@@ -235,3 +254,64 @@ def test_groups_drawn_anew(build, real_data, method, role):
     assert abs(sizes["test"] - 878) <= 30
     if method == "scaffold":
         assert {shared["scaffolds"][role] for shared in report["leakage"].values()} == {0}
+
+
+def test_caster_counts(real_data):
+    raw = read_dataset("biosnap_caster", real_data)
+    assert (len(raw.frame), raw.rejects) == (16_608, [])
+    assert raw.frame["label"].value_counts().sort("label").rows() == [(0.0, 8331), (1.0, 8277)]
+    assert raw.frame.select("smiles_a", "smiles_b").unpivot()["value"].n_unique() == 8189
+    assert (raw.frame["smiles_a"] == raw.frame["smiles_b"]).sum() == 1
+    assert "only the test part" in raw.notes[0]
+    assert raw.notes[1].startswith("In 83 of 8,331 pairs with label 0 in sup_test.csv both drugs also occur")
+
+
+@pytest.mark.slow
+def test_caster_draws_a_split_or_keeps_the_published_part(build, real_data):
+    """One drug of 551 atoms is beyond the limit; with a higher one all rows are pairs."""
+    whole = ("build", "biosnap_caster", "--root", real_data, "--max-atoms", "600")
+    report, pairs, table = build(*whole)
+    assert (len(pairs), len(table), report["merged"]["self_pairs"]) == (16_608, 8189, 1)
+    assert report["split"]["sizes"] == {"train": 13_286, "valid": 1661, "test": 1661, "none": 0}
+    assert report["merged"]["sampled_negatives"] == report["merged"]["conflict_pairs"] == 0
+    assert all(shared["pairs"] == 0 for shared in report["leakage"].values())
+    report, *_ = build(*whole, "--legacy-split")
+    assert report["split"]["sizes"] == {"train": 0, "valid": 0, "test": 16_608, "none": 0}
+    report, *_ = build("build", "biosnap_caster", "--root", real_data)
+    assert report["rows"]["rejected"]["by_reason"]["too many atoms"]["count"] == 1
+    assert report["pairs"] == 16_607
+
+
+@pytest.mark.parametrize("split", ["random", "scaffold"])
+@pytest.mark.parametrize(
+    ("name", "rows", "rejected", "merged", "conflicts", "molecules"),
+    [
+        ("esol", 1128, 0, 11, 0, 1117),
+        pytest.param("lipophilicity", 4200, 0, 0, 0, 4200, marks=pytest.mark.slow),
+        ("bbbp", 2050, 11, 54, 10, 1965),
+    ],
+    ids=["esol", "lipophilicity", "bbbp"],
+)
+def test_single_molecules(build, real_data, name, split, rows, rejected, merged, conflicts, molecules):
+    report, pairs, table = build("build", name, "--root", real_data, "--split", split)
+    counts = {kind: entry["count"] for kind, entry in report["rows"]["rejected"]["by_reason"].items()}
+    assert (report["rows"]["read"], counts) == (rows, {"unparseable SMILES": rejected} if rejected else {})
+    assert (report["merged"]["duplicate_rows"], report["merged"]["conflict_pairs"]) == (merged, conflicts)
+    assert rows == rejected + merged + report["merged"]["conflict_rows"] + molecules
+    assert len(pairs) == len(table) == molecules
+    assert pairs["mol_b"].unique().to_list() == [-1]
+    assert shared_molecules(report) == {0}
+    sizes = report["split"]["sizes"]
+    assert sizes["valid"] == sizes["test"] == round(molecules / 10)
+    if split == "scaffold":
+        assert {shared["scaffolds"]["any role"] for shared in report["leakage"].values()} == {0}
+
+
+def test_labels_of_single_molecules(real_data):
+    solubility, lipophilicity, barrier = (
+        read_dataset(name, real_data).frame["label"] for name in ("esol", "lipophilicity", "bbbp")
+    )
+    assert (solubility.min(), solubility.max()) == (-11.6, 1.58)
+    assert (lipophilicity.min(), lipophilicity.max()) == (-1.5, 4.5)
+    assert (len(barrier), barrier.sum()) == (2050, 1567)
+    assert barrier.mean() == pytest.approx(0.764, abs=5e-4)

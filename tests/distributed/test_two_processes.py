@@ -13,6 +13,7 @@ import pytest
 from tiny_pairs import arguments, callback, write_pairs
 
 from moltc.cli import main
+from moltc.shards import read_predictions
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -55,5 +56,5 @@ def test_two_processes_answer_every_row_together(tmp_path):
     best = tmp_path / "run/checkpoints/best.ckpt"
     alone = {"data__eval_batch_size": 3, "ckpt_path": best}
     assert main(arguments("predict", folder, tmp_path / "alone", **alone)) == 0
-    again = pl.read_parquet(tmp_path / "alone/predictions.parquet")
+    again = read_predictions(tmp_path / "alone/predictions").collect()
     assert again["text"].equals(found["text"])

@@ -148,6 +148,35 @@ def test_constant_scores_are_never_answered_yes() -> None:
     assert best_threshold(np.zeros(5), np.array([1.0, 1, 1, 1, 0])) == 0.0
 
 
+# --- single molecules -------------------------------------------------------------------------------------
+
+
+def single(pairs: PairArrays) -> PairArrays:
+    """The rows without their second molecule."""
+    return PairArrays(pairs.mol_a, None, pairs.label, pairs.split)
+
+
+def test_only_the_constant_is_instant_for_single_molecules() -> None:
+    assert baseline_names("number", single=True) == baseline_names("binary", single=True) == ("constant",)
+    assert baseline_names("number", slow=True, single=True) == ("constant", "morgan_hgb", "morgan_mlp")
+    (found,) = naive_baselines("number", single(SOLUTIONS), resamples=20).values()
+    assert (found.title, found.metrics["test"]["mae"].value) == ("mean of train", pytest.approx(3.5))
+    (found,) = naive_baselines("binary", single(INTERACTIONS), resamples=20).values()
+    assert found.title == "share of yes in train"
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [solvent_mean, additive_effects, degree_product, degree_ratio],
+    ids=["solvent", "additive", "degree", "ratio"],
+)
+def test_baselines_of_pairs_refuse_single_molecules(predict: Any) -> None:
+    with pytest.raises(ValueError, match="looks at two molecules, but the rows name one"):
+        predict(single(INTERACTIONS))
+    with pytest.raises(ValueError, match="unknown baseline 'additive'"):
+        naive_baselines("number", single(SOLUTIONS), include=["additive"])
+
+
 # --- the whole table --------------------------------------------------------------------------------------
 
 
@@ -215,7 +244,7 @@ def test_impossible_tables_are_refused(kind: Any, pairs: PairArrays, options: An
     ("rows", "words"),
     [
         ([(0, 1, np.nan, "train")], "label of row 0 is nan"),
-        ([(0, -1, 1.0, "train")], "row 0 names a negative"),
+        ([(0, 1, 1.0, "train"), (0, -1, 1.0, "train")], "row 1 names a negative"),
         ([(0, 1, 1.0, "dev")], "split of row 0 is 'dev'"),
         ([(0, 1, 1.0, "test")], "train split"),
     ],

@@ -18,6 +18,7 @@ from data_prep.cli import main as data_prep
 from data_prep.tables import write_parquet
 from moltc.cli import main
 from moltc.predictor import PairPredictor
+from moltc.shards import read_predictions
 
 FAMILIES = ("solvation", "ddi")
 PLOTS = {
@@ -129,7 +130,7 @@ def test_predict_needs_no_labels(trained, family, tmp_path, capsys):
     root = trained(family)
     best = root / "checkpoints/best.ckpt"
     assert main(arguments("predict", folder, tmp_path / "run", ckpt_path=best)) == 0
-    found = pl.read_parquet(tmp_path / "run/predictions.parquet")
+    found = read_predictions(tmp_path / "run/predictions").collect()
     expected = pl.read_parquet(root / "test/predictions.parquet")
     assert found["pair_id"].equals(expected["pair_id"])
     assert found["truth"].is_nan().all()
@@ -255,8 +256,8 @@ def test_validated_in_pretraining_only_the_last_weights_are_exported(pairs_folde
     assert log["train/nll"].drop_nulls().len() == 4, "the language model was trained in the third epoch"
 
 
-def test_interrupted_predictions_leave_the_old_file(trained, pairs_folder, tmp_path, monkeypatch):
-    """Promise: predictions.parquet is whole, or the one that was there before."""
+def test_interrupted_predictions_leave_the_old_ones(trained, pairs_folder, tmp_path, monkeypatch):
+    """Promise: the folder of predictions is whole, or the one that was there before."""
     command = arguments(
         "predict",
         pairs_folder("solvation"),
@@ -264,7 +265,7 @@ def test_interrupted_predictions_leave_the_old_file(trained, pairs_folder, tmp_p
         ckpt_path=trained("solvation") / "checkpoints/best.ckpt",
     )
     assert main(command) == 0
-    before = (tmp_path / "predictions.parquet").read_bytes()
+    before = read_predictions(tmp_path / "predictions").collect()
 
     def torn(frame, file, **_):
         Path(file).write_bytes(b"half")
@@ -272,8 +273,8 @@ def test_interrupted_predictions_leave_the_old_file(trained, pairs_folder, tmp_p
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", torn)
     assert main(command) == 2
-    assert (tmp_path / "predictions.parquet").read_bytes() == before
-    assert not list(tmp_path.glob("*predictions.parquet*.tmp"))
+    assert read_predictions(tmp_path / "predictions").collect().equals(before)
+    assert not list(tmp_path.glob(".predictions*"))
 
 
 # -- data of one's own ---------------------------------------------------------------------------------

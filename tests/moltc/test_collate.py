@@ -54,7 +54,7 @@ def test_unique_molecules_give_the_gradients_of_naive_encoding(pairs, towers):
     members = {"solute": torch.arange(12), "solvent": torch.arange(12, 24)}
     naive_inputs = PairInputs(TowerInputs(everyone, members), (), torch.tensor([], dtype=torch.long))
     trees = [
-        replace(tree, slots=tuple(replace(run, entity=n) for run in tree.slots))
+        replace(tree, slots=tuple(run._replace(entity=n) for run in tree.slots))
         for n, tree in enumerate(batch.trees)
     ]
     naive, separate = gradients(naive_inputs, model.lm.pack(trees))

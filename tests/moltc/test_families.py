@@ -15,6 +15,8 @@ from moltc.families import (
     CHROMOPHORE,
     DDI,
     FAMILIES,
+    MOLECULE_CLASS,
+    MOLECULE_PROPERTY,
     SIDE_EFFECT,
     SOLVATION,
     TYPED_DDI,
@@ -36,12 +38,14 @@ RANGES = [
     pytest.param(CHROMOPHORE, "absorption", (127.7, 1055.0), id="absorption"),
     pytest.param(CHROMOPHORE, "emission", (247.0, 1050.0), id="emission"),
     pytest.param(CHROMOPHORE, "lifetime", (-4.0, 3.436), id="lifetime"),
+    pytest.param(MOLECULE_PROPERTY, "log solubility", (-11.6, 1.58), id="solubility"),
+    pytest.param(MOLECULE_PROPERTY, "lipophilicity", (-1.5, 4.5), id="lipophilicity"),
 ]
 
 
 def test_families_are_found_by_name() -> None:
     assert all(get_family(name) is family and family.name == name for name, family in FAMILIES.items())
-    with pytest.raises(ValueError, match="solvation, chromophore, ddi, typed-ddi, side-effect"):
+    with pytest.raises(ValueError, match="choose from solvation, chromophore, molecule-property, ddi"):
         get_family("solvations")
 
 
@@ -49,9 +53,11 @@ def test_roles_follow_the_fixed_order_and_only_drug_pairs_are_symmetric() -> Non
     assert {name: family.roles for name, family in FAMILIES.items()} == {
         "solvation": ("solute", "solvent"),
         "chromophore": ("chromophore", "solvent"),
+        "molecule-property": ("drug",),
         "ddi": ("drug", "drug"),
         "typed-ddi": ("drug", "drug"),
         "side-effect": ("drug", "drug"),
+        "molecule-class": ("drug",),
         "caption": ("drug",),
         "description": ("drug", "drug"),
     }
@@ -93,7 +99,12 @@ def test_answers_with_and_without_the_interval() -> None:
         CHROMOPHORE.answer(426, FINE, property="emission")
         == "The value lies between +420 and +430, so it is +426.0."
     )
+    assert (
+        MOLECULE_PROPERTY.answer(-0.77, FINE, property="log solubility")
+        == "The value lies between -1.0 and -0.5, so it is -0.77."
+    )
     assert DDI.answers([1, 0.0, True], FINE) == ["Interaction: yes", "Interaction: no", "Interaction: yes"]
+    assert MOLECULE_CLASS.answers([1, 0], FINE) == ["Verdict: yes", "Verdict: no"]
 
 
 @pytest.mark.parametrize("label", [-1, 2, 0.5, float("nan")], ids=["minus-one", "two", "half", "missing"])
@@ -143,7 +154,9 @@ def test_a_number_family_needs_a_label_range() -> None:
         SOLVATION.answer_space(FINE)
 
 
-@pytest.mark.parametrize("family", [DDI, SIDE_EFFECT], ids=["ddi", "side-effect"])
+@pytest.mark.parametrize(
+    "family", [DDI, SIDE_EFFECT, MOLECULE_CLASS], ids=["ddi", "side-effect", "molecule-class"]
+)
 def test_binary_answers_read_back(family: BinaryFamily) -> None:
     space = family.answer_space(FINE)
     assert space.bins is None
@@ -273,6 +286,37 @@ def test_binary_parser(text: str, value: float | None, flags: tuple[str, ...]) -
     parsed = DDI.parse(text)
     assert (parsed.value, parsed.flags, parsed.interval) == (value, flags, None)
     assert parsed.valid == (value is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "flags"),
+    [
+        ("Verdict: yes", 1.0, ()),
+        ("verdict : No", 0.0, ()),
+        ("Molecule: no rings, does not dissolve. Verdict: yes", 1.0, ()),
+        ("Molecule: no rings\nAnswer: it does not pass", 0.0, ()),
+        ("It passes the blood-brain barrier.", 1.0, ("no_cue",)),
+        ("The molecule doesn't cross the barrier.", 0.0, ("no_cue",)),
+        ("The two drugs interact.", None, ("no_cue", "no_decision")),
+        ("It may pass.", None, ("no_cue", "no_decision")),
+        ("Verdict: bypassed", None, ("no_decision",)),
+    ],
+    ids=[
+        "yes",
+        "no",
+        "after-reasoning",
+        "answer-cue",
+        "passes",
+        "does-not-cross",
+        "another-family",
+        "may",
+        "bypassed-is-not-passed",
+    ],
+)
+def test_parser_of_the_barrier(text: str, value: float | None, flags: tuple[str, ...]) -> None:
+    """Promise: each yes/no family reads its own opening and its own words for yes."""
+    parsed = MOLECULE_CLASS.parse(text)
+    assert (parsed.value, parsed.flags) == (value, flags)
 
 
 @settings(max_examples=150, deadline=None)

@@ -52,6 +52,12 @@ def test_yes_or_no_sees_sum_and_difference_in_either_order() -> None:
     assert pair_features("binary", b, a).tolist() == [[2, 1, 0, 0, 1, 0]]
 
 
+@pytest.mark.parametrize("kind", ["number", "binary"])
+def test_of_a_single_molecule_the_bits_are_the_features(kind: FamilyKind) -> None:
+    bits = np.array([[1, 0, 1]], dtype=np.uint8)
+    assert pair_features(kind, bits).tolist() == [[1, 0, 1]]
+
+
 def test_perceptron_has_its_published_size() -> None:
     assert sum(p.numel() for p in build_perceptron(4096).parameters()) == 2_230_273
     assert sum(p.numel() for p in build_perceptron(4096, 86).parameters()) == 2_252_118
@@ -61,6 +67,25 @@ LEARNERS = pytest.mark.parametrize(
     "learner", [boosted_trees, perceptron], ids=["boosted trees", "perceptron"]
 )
 KINDS = pytest.mark.parametrize("kind", ["number", "binary"], ids=["number", "binary"])
+
+
+@pytest.mark.parametrize(
+    ("learner", "options", "at_least"),
+    [
+        (boosted_trees, {"max_trees": 30}, 0.95),
+        (perceptron, {"settings": PerceptronSettings(10, 64)}, 0.85),
+    ],
+    ids=["boosted trees", "perceptron"],
+)
+def test_learners_find_a_rule_about_single_molecules(
+    learner: Callable[..., Any], options: dict[str, Any], at_least: float
+) -> None:
+    pairs, fingerprints = computed_pairs("number")
+    bits = np.unpackbits(fingerprints, axis=1)
+    label = 2.0 * bits[pairs.mol_a, 0] - bits[pairs.mol_a, 1]
+    prediction = learner("number", PairArrays(pairs.mol_a, None, label, pairs.split), fingerprints, **options)
+    test = pairs.rows("test")
+    assert regression_metrics(label[test], prediction[test], resamples=0)["pearson"].value > at_least
 
 
 @LEARNERS

@@ -64,6 +64,23 @@ def test_interactions_are_learnt_by_heart(pairs_folder, tmp_path):
     assert_stops_with_the_right_answer(model, written, labels)
 
 
+def test_typed_interactions_are_learnt_by_heart(pairs_folder, tmp_path):
+    """Promise: 32 pairs of three classes are all answered right, and the sentences are written by heart."""
+    model, table = learnt(pairs_folder("typed-ddi"), tmp_path, 80)
+    found, written, labels = asked(model, table)
+    np.testing.assert_array_equal(found.best, labels)
+    assert_stops_with_the_right_answer(model, written, labels)
+
+
+def test_captions_are_learnt_by_heart(pairs_folder, tmp_path):
+    """Promise: free texts are written word by word, and end by themselves."""
+    model, table = learnt(pairs_folder("caption"), tmp_path, 120)
+    rows = table.rows("train")
+    found = answer(model, collator(model, table)(rows.tolist()))
+    assert found.text == table.answer[rows].tolist()
+    assert not found.reasoning_cut.any()
+
+
 @pytest.mark.parametrize(("family", "epochs"), [("solvation", 160), ("ddi", 90)], ids=["solvation", "ddi"])
 def test_reasoning_is_learnt_by_heart(tmp_path, family, epochs):
     """Promise: what each molecule is like is written first, uncut, and the answer after it is right."""

@@ -57,6 +57,21 @@ def test_yes_no_task_needs_both_answers(labels):
         Task.from_labels("ddi", "interaction", "tiny", labels)
 
 
+@pytest.mark.parametrize(
+    ("family", "property", "labels", "outputs"),
+    [
+        ("molecule-property", "lipophilicity", [-1.5, 4.5], 0),
+        ("molecule-class", "blood-brain barrier", [0.0, 1.0], 0),
+        ("solvation", "solvation free energy", [-4.0, -2.0], 1),
+        ("ddi", "interaction", [0.0, 1.0], 1),
+    ],
+    ids=["number-of-a-molecule", "class-of-a-molecule", "number-of-a-pair", "yes-no-of-a-pair"],
+)
+def test_only_pairs_have_an_auxiliary_head(family, property, labels, outputs):
+    """Promise: a head reads what two molecules make together; of one there is none."""
+    assert Task.from_labels(family, property, "tiny", labels).outputs == outputs
+
+
 def test_survives_json():
     """Promise: a saved model knows its task exactly."""
     task = Task.from_labels(*SOLVATION, [-4.73, 2.21], computed=True)

@@ -25,7 +25,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _enter(rank: int, count: int, port: int, log: str, job: Callable[..., int], args: tuple[Any, ...]) -> None:
+def _enter(
+    rank: int, count: int, port: int, log: str, job: Callable[..., int], args: tuple[Any, ...]
+) -> None:
     """What one process does: join the others, work, leave with the job's exit status."""
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
@@ -37,12 +39,12 @@ def _enter(rank: int, count: int, port: int, log: str, job: Callable[..., int], 
         "GROUP_RANK": "0",
         "TORCHELASTIC_RUN_ID": "test",
     }
-    output = Path(log).open("w", buffering=1)
-    os.dup2(output.fileno(), 1)
-    os.dup2(output.fileno(), 2)
-    sys.stdout = sys.stderr = output
     torch.set_num_threads(1)
-    sys.exit(job(*args))
+    with Path(log).open("w", buffering=1) as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        sys.stdout = sys.stderr = output
+        sys.exit(job(*args))
 
 
 def together(job: Callable[..., int], *args: Any, logs: Path, count: int = 2) -> None:

@@ -75,6 +75,13 @@ def captions() -> Rows:
     return Rows("caption", "caption", np.arange(len(SMILES))[:, None], texts=TEXTS)
 
 
+def molecules(family: str, property: str) -> Rows:
+    """Each molecule four times: a number of its own, or whether it is aromatic."""
+    which = np.arange(4 * len(SMILES)) % len(SMILES)
+    labels = AROMATIC.astype(float) if family == "molecule-class" else SHARES
+    return Rows(family, property, which[:, None], labels[which])
+
+
 def descriptions() -> Rows:
     """48 ordered pairs; what is said of them are the texts of their molecules."""
     return Rows("description", "description", np.array(list(permutations(range(12), 2)))[::2][:48])
@@ -86,6 +93,8 @@ ROWS = {
     "absorption": lambda: numbers("chromophore", "absorption"),
     "lifetime": lambda: numbers("chromophore", "lifetime"),
     "measured": lambda: numbers("solvation", "solvation free energy"),
+    "solubility": lambda: molecules("molecule-property", "log solubility"),
+    "barrier": lambda: molecules("molecule-class", "blood-brain barrier"),
     "caption": captions,
     "description": descriptions,
 }

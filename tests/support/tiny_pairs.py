@@ -313,6 +313,29 @@ class RankScores(lightning.Callback):
         (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(scores))
 
 
+class Described(lightning.Callback):
+    """Writes the language model's sizes, the type of its own weights, the loss of the last step, and how much
+    of what is trained the run moved."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_start(self, trainer: Any, learner: Any) -> None:
+        named = learner.moltc.named_parameters()
+        self.before = {name: p.detach().clone() for name, p in named if p.requires_grad}
+
+    def on_train_end(self, trainer: Any, learner: Any) -> None:
+        named = dict(learner.moltc.named_parameters())
+        moved = [not torch.equal(p, named[name]) for name, p in self.before.items()]
+        base = learner.moltc.language_model.named_parameters()
+        found = learner.moltc.language_model.describe() | {
+            "dtypes": sorted({str(p.dtype) for name, p in base if not p.requires_grad}),
+            "loss": float(trainer.callback_metrics["train/loss"]),
+            "moved": sum(moved) / len(moved),
+        }
+        (self.folder / "described.json").write_text(json.dumps(found))
+
+
 def callback(name: str, **init_args: Any) -> str:
     """A callback of this file, as the command line takes it."""
     return json.dumps([{"class_path": f"tiny_pairs.{name}", "init_args": init_args}])
