@@ -92,3 +92,7 @@ def run_score(arguments: argparse.Namespace) -> int:
         print(f"{arguments.input}:{refusal.line}: {refusal.reason}", file=sys.stderr)
     print(f"{scored} rows scored, {len(refused)} refused; written to {arguments.out}")
     return 1 if refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 SMALLEST_STD = 1e-8
+ROUNDING = 16  # units in the last place by which a sum of log-probabilities may be off
 
 Stats = Literal["running", "batch"]
 Ema = Literal["debiased", "authors"]
@@ -61,16 +62,18 @@ FRESH = GapState()
 class Spread:
     """Mean and standard deviation that gaps are compared with.
 
-    ``guarded`` says that a spread below 1e-8 counts as none: z-scores are then 0 and Gaussian weights 1.
+    ``guarded`` says that a spread below ``resolution`` counts as none: z-scores are then 0 and Gaussian
+    weights 1.
     """
 
     mean: float
     std: float
     guarded: bool = True
+    resolution: float = SMALLEST_STD
 
     @property
     def is_flat(self) -> bool:
-        return self.guarded and not self.std >= SMALLEST_STD
+        return self.guarded and not self.std >= self.resolution
 
     def z_scores(self, gaps: Tensor) -> Tensor:
         """``(g - mean) / std``, ``[B]``."""
@@ -107,13 +110,16 @@ class GapStatistics:
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum={self.momentum} must be at least 0 and below 1")
 
-    def observe(self, state: GapState, gaps: Tensor, *, training: bool) -> tuple[GapState, Spread | None]:
+    def observe(
+        self, state: GapState, gaps: Tensor, *, training: bool, resolution: float = SMALLEST_STD
+    ) -> tuple[GapState, Spread | None]:
         """The next state and the spread to use, the present unit included.
 
         Args:
             state: what earlier units left behind.
             gaps: of the usable examples of the whole unit, ``[N]``.
             training: False freezes the averages.
+            resolution: spread below which gaps are rounding errors, see :func:`resolution_of`.
 
         Returns:
             The new state (the old one where nothing was updated), and None while there is no estimate.
@@ -121,7 +127,9 @@ class GapStatistics:
         values = gaps.detach().cpu().double()
         if self.stats == "batch":
             values = values[values.isfinite()]
-            return state, Spread(float(values.mean()), _std(values) or 0.0) if len(values) else None
+            if not len(values):
+                return state, None
+            return state, Spread(float(values.mean()), _std(values) or 0.0, resolution=resolution)
         if self.ema == "authors":
             if not len(values):
                 return state, Spread(state.mean, state.std, guarded=False)
@@ -131,7 +139,7 @@ class GapStatistics:
             return state, Spread(mean, std, guarded=False)
         if training:
             state = self._updated(state, values[values.isfinite()])
-        return state, self._debiased(state)
+        return state, self._debiased(state, resolution)
 
     def _updated(self, state: GapState, values: Tensor) -> GapState:
         if len(values):
@@ -143,14 +151,24 @@ class GapStatistics:
             state = state._replace(std=self._mixed(state.std, std), std_updates=state.std_updates + 1)
         return state
 
-    def _debiased(self, state: GapState) -> Spread | None:
+    def _debiased(self, state: GapState, resolution: float) -> Spread | None:
         if not state.updates:
             return None
         std = state.std / (1 - self.momentum**state.std_updates) if state.std_updates else 0.0
-        return Spread(state.mean / (1 - self.momentum**state.updates), std)
+        return Spread(state.mean / (1 - self.momentum**state.updates), std, resolution=resolution)
 
     def _mixed(self, old: float, new: float) -> float:
         return self.momentum * old + (1 - self.momentum) * new
+
+
+def resolution_of(sums: Tensor) -> float:
+    """Spread of gaps that rounding alone can make, from the log-probabilities that they are differences of.
+
+    A policy that is its own reference has gaps of this size at its first step, which say nothing: they change
+    with how rows are packed.
+    """
+    largest = float(sums.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) if sums.numel() else 0.0
+    return max(SMALLEST_STD, ROUNDING * torch.finfo(sums.dtype).eps * largest)
 
 
 def _std(values: Tensor) -> float | None:

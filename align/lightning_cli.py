@@ -184,7 +184,7 @@ class PreferenceCLI(LightningCLI):
 
     def predict(self, *args: Any, **kwargs: Any) -> None:
         """Score the test split and write ``predictions.parquet``."""
-        scored = self.trainer.predict(*args, **kwargs) or []
+        scored: Any = self.trainer.predict(*args, **kwargs) or []
         path = write_predictions(self.root / "predictions.parquet", scored, self.model)
         if path is not None:
             Console(highlight=False).print(f"scores: {path}", markup=False)

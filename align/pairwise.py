@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from align.gap_statistics import FRESH, GapState, GapStatistics, Spread
+from align.gap_statistics import FRESH, GapState, GapStatistics, Spread, resolution_of
 from align.margins import AdaptiveMargin, Margin
 from align.objective import (
     ALONE,
@@ -143,7 +143,12 @@ class PairwiseLoss:
         )
         spread = None
         if self.reads_statistics:
-            state, spread = self.statistics.observe(state, gaps[whole.usable], training=step.training)
+            state, spread = self.statistics.observe(
+                state,
+                gaps[whole.usable],
+                training=step.training,
+                resolution=resolution_of(whole.sums(length_normalize=self.length_normalize)),
+            )
         kept = self._kept(whole, gaps, spread, step)
         return _Common(state, spread, gaps, kept, self.beta_policy.used(gaps, kept, spread))
 

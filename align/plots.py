@@ -45,7 +45,7 @@ def margin_histogram(path: Path, margins: NDArray[np.float64], *, title: str) ->
         above = margins > 0
         parts = ((above, _BLUE, "chosen ahead"), (~above, _ORANGE, "rejected ahead or equal"))
         for mask, colour, words in parts:
-            axes.hist(margins[mask], edges, color=colour, label=f"{words}: {mask.mean():.0%}")
+            axes.hist(margins[mask], edges.tolist(), color=colour, label=f"{words}: {mask.mean():.0%}")
         axes.set_xlabel("reward margin (nats times beta)")
         axes.set_ylabel("examples")
         axes.legend()

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from data_prep.errors import DataError
+from data_prep.files import existing
 from data_prep.flips import draw_flips, swapped_with
 from data_prep.preferences import COLUMNS, TABLE, PreferencePlan, collect, file_source, record_source
 from data_prep.records import PARTS
@@ -51,7 +52,8 @@ class PreferenceTable:
         if cls.is_built(path):
             if plan is not None:
                 raise DataError(f"{path} is read and split already: a plan has no effect on it.")
-            frame, _ = read_parquet(path / TABLE if path.is_dir() else path)
+            table = path / TABLE if path.is_dir() else path
+            frame, _ = read_parquet(existing(table, mend="Build it with data-prep preferences."))
             return cls.of(frame, str(path))
         found = collect([file_source(path)], plan or PreferencePlan())
         if found.rejected:

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from align.tokenise import boundary, encode, ended
 from moltc.backbone.checkpoint import load_text_model, read_config, saved_kind
 from moltc.backbone.language_model import LanguageModel, LanguageModelConfig
 from moltc.backbone.prompt import PromptTree
@@ -47,11 +48,10 @@ class Refusal(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A row as prompt trees; ``order`` names the completion that each scored one is, tree after tree."""
+    """A row as a prompt tree, and the tokens that are read of it."""
 
     line: int
-    trees: list[PromptTree]
-    order: list[int]
+    tree: PromptTree
     tokens: int
 
 
@@ -120,47 +120,22 @@ def _parse(line: int, text: str) -> Row:
 
 
 def prepare(row: Row, tokenizer: Any, window: int | None = None) -> Prepared:
-    """Tokenise a row.
-
-    Prompt and completion are tokenised together, since tokens may span their boundary; the prompt ends where
-    this differs from the prompt alone. Completions that agree on that place share one tree. The prompt starts
-    with the tokenizer's first token once, a completion ends in its end token once.
+    """Tokenise a row, as training does (:mod:`align.tokenise`) but that nothing is cut.
 
     Raises:
         ValueError: when nothing stands before a completion, or prompt and completion exceed ``window``
             tokens.
     """
-    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-
-    def encode(text: str) -> list[int]:
-        ids = tokenizer.encode(text, add_special_tokens=False)
-        return ids if ids[:1] == bos else bos + ids
-
-    alone = encode(row.prompt)
-    by_boundary: dict[int, list[tuple[int, list[int]]]] = {}
-    for index, completion in enumerate(row.completions):
-        ids = encode(row.prompt + completion)
-        if ids[-1:] != [tokenizer.eos_token_id]:
-            ids.append(tokenizer.eos_token_id)
+    alone, *joined = encode(tokenizer, [row.prompt, *(row.prompt + text for text in row.completions)])
+    joined = [ended(tokenizer, ids) for ids in joined]
+    for index, ids in enumerate(joined):
         if window is not None and len(ids) > window:
             raise ValueError(
                 f"completion {index}: {len(ids)} tokens with its prompt, the model reads {window}"
             )
-        boundary = _common_prefix(alone, ids[:-1])
-        if boundary == 0:
-            raise ValueError(f"completion {index}: no token stands before it; give a prompt")
-        by_boundary.setdefault(boundary, []).append((index, ids))
-    trees = [
-        PromptTree(np.array(group[0][1][:end]), tuple(np.array(ids[end:]) for _, ids in group))
-        for end, group in by_boundary.items()
-    ]
-    tokens = sum(len(tree.prompt_ids) + sum(map(len, tree.completions)) for tree in trees)
-    return Prepared(row.line, trees, [index for group in by_boundary.values() for index, _ in group], tokens)
-
-
-def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    pairs = zip(left, right, strict=False)
-    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
+    end = boundary(alone, joined)
+    tree = PromptTree(np.array(joined[0][:end]), tuple(np.array(ids[end:]) for ids in joined))
+    return Prepared(row.line, tree, end + sum(len(ids) - end for ids in joined))
 
 
 def score_rows(
@@ -191,10 +166,10 @@ def score_rows(
 
 
 def _score_batch(model: SoftPromptLM, batch: Sequence[Prepared]) -> Iterator[Scores]:
-    scored = model.logps([tree for prepared in batch for tree in prepared.trees])
-    logps, lengths = scored.logps.double().cpu().numpy(), scored.lengths.cpu().numpy()
+    scored = model.logps([prepared.tree for prepared in batch])
+    logps, lengths = scored.logps.double().cpu().tolist(), scored.lengths.cpu().tolist()
     start = 0
     for prepared in batch:
-        back = np.argsort(prepared.order) + start
-        yield Scores(prepared.line, logps[back].tolist(), lengths[back].tolist())
-        start += len(back)
+        end = start + len(prepared.tree.completions)
+        yield Scores(prepared.line, logps[start:end], lengths[start:end])
+        start = end

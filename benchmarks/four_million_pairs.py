@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,18 @@ def measure(small: Path, large: Path, smiles: bool, workers: int, batches: int) 
     }
 
 
+def in_a_process_of_its_own(small: Path, large: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """:func:`measure` in a fresh interpreter, whose data processes are made as those of a training are."""
+    settings = {"smiles": options.smiles, "workers": options.workers, "batches": options.batches}
+    command = "from four_million_pairs import measure\nimport json\nfrom pathlib import Path\n"
+    command += f"print(json.dumps(measure(Path({str(small)!r}), Path({str(large)!r}), **{settings})))"
+    here = str(Path(__file__).parent)
+    run = subprocess.run(
+        [sys.executable, "-c", command], cwd=here, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(run.stdout.splitlines()[-1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -188,9 +201,7 @@ def main() -> None:
         table = synthetic_molecules(options.molecules)
         write_folder(small, table, 2_000)
         write_folder(large, table, options.pairs)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            run = pool.submit(measure, small, large, options.smiles, options.workers, options.batches)
-            found = run.result()
+        found = in_a_process_of_its_own(small, large, options)
     for key, value in found.items():
         print(f"{key.replace('_', ' '):<40} {value}")
     append(

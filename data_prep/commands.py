@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CHROMOPHORE_PROPERTIES = ("absorption", "emission", "lifetime")
 METHODS = ("random", "cold-1", "cold-2", "scaffold", "solvent")
-DESCRIPTION_FRACTIONS = (0.99, 0.01, 0.0)
+DESCRIPTION_FRACTIONS = (0.98, 0.01, 0.01)
 
 
 def show_list(_: argparse.Namespace) -> None:

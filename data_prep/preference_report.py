@@ -70,7 +70,7 @@ def preference_report(
         "prompts": frame["prompt_group"].n_unique(),
         "kinds": _counts(frame["kind"]),
         "dialogues": int(frame["chat"].sum()),
-        "desirable": int(frame["desirable"].sum()) if frame["desirable"].any() else None,
+        "desirable": int(frame["desirable"].sum()) if frame["desirable"].count() else None,
         "completions_of_an_example": _spread(frame["completions"].list.len()),
         "characters_of_prompts": _spread(frame["prompt"].str.len_chars()),
         "characters_of_completions": _spread(frame["completions"].explode().str.len_chars()),

@@ -166,10 +166,11 @@ def _read(source: Source, plan: PreferencePlan) -> _Reading:
             if isinstance(content, BadRow):
                 raise content
             chosen = chosen or _detected(content, name)
-            examples = FORMATS[chosen].parse(content)
-            for example in _unpaired(examples) if plan.unpair else examples:
+            examples, part = FORMATS[chosen].parse(content), _part(content, source, plan)
+            for example in examples:
                 check_example(example, drop_identical=plan.drop_identical)
-                rows.append((*_row(example, name, line), _part(content, source, plan)))
+            kept = _unpaired(examples) if plan.unpair else examples
+            rows += [(*_row(example, name, line), part) for example in kept]
             unused |= unused_fields(chosen, content) - {plan.split.column}
         except BadRow as error:
             rejected.append(RejectedRow(name, line, error.kind, str(error)))

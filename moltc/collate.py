@@ -161,7 +161,7 @@ class PairCollator:
                 ]
             else:
                 written = labels[places]
-                if self.shift and task.is_number:  # shown by the head's pair tokens
+                if self.shift and task.is_number and task.outputs:  # shown by the head's pair tokens
                     written, shifts[places] = self._shifted(task, written, epoch, int(rows[0]))
                 if self.label_noise:
                     written = self._with_noise(task, written, epoch, int(rows[0]))

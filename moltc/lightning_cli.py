@@ -33,10 +33,12 @@ from moltc.data import PairDataModule
 from moltc.drawings import chosen_pairs, describe, write_pairs_page
 from moltc.evaluate import Evaluation, evaluate
 from moltc.lineage import Lineage
+from moltc.model import MolTC
 from moltc.module import PairModule
 from moltc.ranks import all_ranks
 from moltc.selection import BestCheckpoint, StopEarly
 from moltc.shards import FOLDER, PredictionShards
+from moltc.strategies import check_parallel
 from moltc.tracking import RunTracker, WandbConfig, data_summary
 from moltc.training import AtomicCheckpointIO, LastCheckpoint
 
@@ -113,6 +115,7 @@ class PairCLI(LightningCLI):
         limit = config.limit_test_batches
         if isinstance(limit, int) or limit not in (None, 1.0):  # the integer 1 means one batch
             raise ValueError("limit_test_batches would leave pairs out of the results: leave it out")
+        check_parallel(config.strategy, config.sync_batchnorm)
         if self._get(self.config_init, "drawn_pairs") < 0:
             raise ValueError("drawn_pairs must be 0 or a number of pairs")
         self.lineage = Lineage(root, self._get(self.config_init, "ckpt_path"))
@@ -185,7 +188,10 @@ class PairCLI(LightningCLI):
         if self.tracker:
             self.tracker.log_artifact(export, name=f"model-{self.tracker.root.name}", kind="model")
         say = Console(highlight=False)
-        say.print(f"model:  {export}\nask it: moltc answer --model {export} SMILES SMILES", markup=False)
+        say.print(
+            f"model:  {export}\nask it: moltc answer --model {export} {_asked(self.model.moltc)}",
+            markup=False,
+        )
 
     def before_validate(self) -> None:
         self._needs_checkpoint()
@@ -247,6 +253,17 @@ class PairCLI(LightningCLI):
         say.print(f"{written} answers: {self.shards.folder}/part-*.parquet", markup=False)
         if any(task.kind.kind in ("binary", "class") for task in self.model.moltc.tasks):
             say.print("their probabilities are not calibrated; those of an exported model are (moltc answer)")
+
+
+def _asked(model: MolTC) -> str:
+    """What ``moltc answer`` needs beside the model, for its first task."""
+    task = model.tasks[0]
+    words = ["SMILES"] * len(task.kind.roles)
+    if "{query}" in task.kind.question_template(task.property):
+        words.append("--query TEXT")
+    if len(model.tasks) > 1:
+        words.append(f"--task {task.name}")
+    return " ".join(words)
 
 
 def _seed(seed_everything: bool | int | None) -> int:

@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 MetricTable = Mapping[str, Mapping[str, Metric]]
 """Row name -> metric name -> metric."""
 
-TERMINAL_METRICS = ("mae", "rmse", "r2", "auc_roc", "accuracy", "brier", "invalid_rate")
+TERMINAL_METRICS = (
+    "mae",
+    "rmse",
+    "r2",
+    "auc_roc",
+    "accuracy",
+    "macro_f1",
+    "brier",
+    "bleu2",
+    "bleu4",
+    "token_f1",
+    "invalid_rate",
+)
 COMPUTED_NOTICE = "The labels of this data set are computed by a formula, not measured."
 PAGE_NAME, JSON_NAME = "report.html", "metrics.json"
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import (
     DDPStrategy,
+    FSDPStrategy,
     ModelParallelStrategy,
     ParallelStrategy,
     Strategy,
@@ -92,6 +93,20 @@ class ShardedStrategy(ModelParallelStrategy):
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             load_optimizer_state(optimizer, state)
+
+
+def check_parallel(strategy: Any, sync_batchnorm: bool | None) -> None:
+    """Refuse options of a trainer that would not do here what they say.
+
+    Raises
+    ------
+    ValueError : with what to give instead.
+    """
+    if sync_batchnorm:
+        raise ValueError("batch norm takes the rows of all processes by itself: leave sync_batchnorm out")
+    other = isinstance(strategy, (FSDPStrategy, ModelParallelStrategy))
+    if strategy in ("fsdp", "fsdp_cpu_offload") or (other and not isinstance(strategy, ShardedStrategy)):
+        raise ValueError(f"weights are spread by trainer.strategy {FSDP2}: give that")
 
 
 if FSDP2 not in StrategyRegistry:

@@ -15,15 +15,17 @@ Row = dict[str, Metric]
 
 
 def read_results(run: Path) -> dict[str, Row]:
-    """Row name -> metrics of a run's test, the model first.
+    """Row name -> metrics of a run's test, the model first; of a run with several tasks name RUN/test/TASK.
 
     Raises
     ------
     ValueError : the folder holds no test results.
     """
-    file = run / "test" / JSON_NAME
-    if not file.is_file():
-        raise ValueError(f"{run} holds no test/{JSON_NAME}; test it first: moltc test --ckpt_path ...")
+    file = next((f for f in (run / "test" / JSON_NAME, run / JSON_NAME) if f.is_file()), None)
+    if file is None:
+        tasks = ", ".join(str(f.parent) for f in sorted(run.glob(f"test/*/{JSON_NAME}")))
+        mend = f"name the folder of a task: {tasks}" if tasks else "test it first: moltc test --ckpt_path ..."
+        raise ValueError(f"{run} holds no test/{JSON_NAME}; {mend}")
     record = json.loads(file.read_text(encoding="utf-8"))
     rows = {record.get("model", "model"): record["metrics"], **record["baselines"]}
     return {name: {key: _metric(value) for key, value in row.items()} for name, row in rows.items()}

@@ -202,13 +202,14 @@ def alpaca(row: Row) -> list[Example]:
 
 def alpaca_eval(row: Row) -> list[Example]:
     """Judged outputs of AlpacaEval (Li et al. 2023): ``preference`` 1 or 2 is the better one."""
-    return [_judged(question(text_of(row, "instruction")), row, ("output_1", "output_2"), row["preference"])]
+    winner = row.get("preference")
+    return [_judged(question(text_of(row, "instruction")), row, ("output_1", "output_2"), winner)]
 
 
 def autoj(row: Row) -> list[Example]:
     """Human judgements of Auto-J (Li et al., ICLR 2024): label 0 or 1 is the better one, 2 a tie."""
     label = given(row, "label")
-    winner = {0: 1, 1: 2, 2: 0}.get(label) if isinstance(label, int) else label
+    winner = {0: 1, 1: 2, 2: 0}.get(label, label) if isinstance(label, int) else shown(label)
     return [_judged(question(text_of(row, "prompt")), row, ("response 1", "response 2"), winner)]
 
 

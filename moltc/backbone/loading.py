@@ -10,6 +10,8 @@ import numpy as np
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from moltc.backbone.shipping import Shipped, unpacked
+
 Batch = TypeVar("Batch")
 
 
@@ -93,7 +95,7 @@ class ResumableLoader(Generic[Batch]):
         self._loader = DataLoader(
             _Numbers(size),
             batch_sampler=batch_sampler,
-            collate_fn=collate,
+            collate_fn=Shipped(collate) if workers else collate,
             num_workers=workers,
             persistent_workers=workers > 0,
         )
@@ -105,7 +107,7 @@ class ResumableLoader(Generic[Batch]):
         self.given = self.batch_sampler.start
         for batch in self._loader:
             self.given += 1
-            yield batch
+            yield unpacked(batch) if self._loader.num_workers else batch
 
     def state_dict(self) -> dict[str, int]:
         """Where the epoch stands."""

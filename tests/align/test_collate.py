@@ -134,10 +134,10 @@ class TestMismatches:
         assert texts(collate(range(27, 54))) != whole
 
     def test_one_too_long_for_the_window_is_cut(self) -> None:
-        collate = collator(SINGLE, mismatched=True, window=30)
+        collate = collator(SINGLE, mismatched=True, window=10)
         batch = collate(range(27))
         longest = max(len(tree.prompt_ids) + len(tree.completions[1]) - 1 for tree in batch.trees)
-        assert longest == 30
+        assert longest == 10
 
     def test_labels_follow_flips(self) -> None:
         collate = collator(SINGLE, flips=0.4, mismatched=True)

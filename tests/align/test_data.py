@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from preference_files import pairs, read, write_lines
 
 from align.collate import text_collator
 from align.data import PreferenceDataModule
+from align.records import PreferenceTable
 from data_prep.preference_report import write_preferences
 from data_prep.preferences import PreferencePlan, collect, file_source
 from moltc.backbone.language_model import LanguageModel, LanguageModelConfig, TinyConfig
@@ -174,13 +176,7 @@ def test_a_built_folder_keeps_its_split(tmp_path: Path) -> None:
     plan = PreferencePlan()
     write_preferences(read(*pairs(30), plan=plan), plan, tmp_path / "built", "mine")
     data = set_up(PreferenceDataModule(str(tmp_path / "built"), seed=4))
-    assert data.table.digest() == read_table(pairs(30)).digest()
-
-
-def read_table(records: list[dict]):
-    from align.records import PreferenceTable
-
-    return PreferenceTable.from_records(records)
+    assert data.table.digest() == PreferenceTable.from_records(pairs(30)).digest()
 
 
 def test_fewer_examples(make) -> None:
@@ -199,7 +195,7 @@ def test_a_split_without_examples_is_named(tmp_path: Path) -> None:
 
 def test_examples_that_are_all_cut_to_the_same_are_an_error(make) -> None:
     data = make(
-        [{"prompt": f"p{n}", "chosen": "aaab", "rejected": "aaac"} for n in range(20)],
+        [{"prompt": f"p{n}", "chosen": "!a", "rejected": "!b"} for n in range(20)],
         max_completion_tokens=1,
     )
     with pytest.raises(ValueError, match="no example of split train is left"):
@@ -242,8 +238,7 @@ def test_published_lists(folder: str, completions: int, real_data: Path, tmp_pat
     """Promise: a list is one tree, its prompt stored once; drawn negatives come from the list."""
     plan = PreferencePlan()
     found = collect([file_source(real_data / folder)], plan)
-    small = found.__class__(found.frame[:60], [], found.sources, found.formats, [], 0)
-    write_preferences(small, plan, tmp_path / "built", "lists")
+    write_preferences(replace(found, frame=found.frame[:60]), plan, tmp_path / "built", "lists")
     data = set_up(PreferenceDataModule(str(tmp_path / "built"), batch_size=8), window=2048)
     batch = next(iter(data.train_dataloader()))
     assert set(batch.num_completions.tolist()) == {completions}

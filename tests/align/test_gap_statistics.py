@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from align.gap_statistics import FRESH, GapState, GapStatistics, Spread
+from align.gap_statistics import FRESH, GapState, GapStatistics, Spread, Stats, resolution_of
 
 DEBIASED = GapStatistics()
 AUTHORS = GapStatistics(ema="authors")
@@ -121,3 +121,18 @@ class TestState:
     def test_wrong_settings_are_refused(self, options: dict) -> None:
         with pytest.raises(ValueError, match=next(iter(options))):
             GapStatistics(**options)
+
+
+@pytest.mark.parametrize("stats", ["running", "batch"])
+def test_gaps_that_are_rounding_errors_have_no_z_scores(stats: Stats) -> None:
+    """Promise: a policy that is its own reference, to rounding, gives every pair the same margin."""
+    sums = -50 * torch.rand(8, 2, generator=torch.Generator().manual_seed(0))
+    noise = 4e-6 * torch.randn(8, generator=torch.Generator().manual_seed(1))
+    resolution = resolution_of(sums)
+    _, spread = GapStatistics(stats=stats).observe(FRESH, noise, training=True, resolution=resolution)
+    assert spread is not None
+    assert spread.z_scores(noise).abs().max() == 0
+    _, spread = GapStatistics(stats=stats).observe(FRESH, 1e3 * noise, training=True, resolution=resolution)
+    assert spread is not None
+    assert spread.z_scores(1e3 * noise).abs().max() > 1
+    assert resolution_of(sums.double()) == 1e-8

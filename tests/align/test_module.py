@@ -60,7 +60,7 @@ def test_metrics_are_named_as_trl_names_them(file, tmp_path: Path) -> None:
     assert log.steps[0]["train/kl/chosen"] == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.parametrize("method", ["dpo", "beta_dpo", "dr_dpo"])
+@pytest.mark.parametrize("method", ["dpo", "alpha_dpo", "beta_dpo", "dr_dpo"])
 def test_micro_batches_change_no_result(method: Method, file, tmp_path: Path) -> None:
     """Promise: a whole run is the same whether its steps are cut or not, to rounding."""
     losses = []

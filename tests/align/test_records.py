@@ -59,7 +59,7 @@ def test_singles_and_pairs_do_not_mix() -> None:
 def test_other_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no column 'kind'"):
         PreferenceTable.of(read(*pairs(2)).frame.drop("kind"), "mine")
-    with pytest.raises(DataError, match=r"preferences\.parquet is not a file"):
+    with pytest.raises(DataError, match=r"parquet is not a file\. Build it with data-prep preferences"):
         PreferenceTable.load(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,21 +48,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def plain(folder: Path, prompt: str, completion: str) -> tuple[float, int]:
-    """Sum of log-probabilities and length from one forward pass of transformers alone."""
+def plain(folder: Path, prompt: str, completions: Sequence[str]) -> list[tuple[float, int]]:
+    """Sums of log-probabilities and lengths from one forward pass of transformers for each completion.
+
+    All are scored from the first token on in which one of the texts differs from the prompt alone.
+    """
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
 
     def encode(text: str) -> list[int]:
         return [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]
 
-    alone, ids = encode(prompt), [*encode(prompt + completion), tokenizer.eos_token_id]
+    alone = encode(prompt)
+    texts = [[*encode(prompt + completion), tokenizer.eos_token_id] for completion in completions]
     start = 0
-    while start < min(len(alone), len(ids) - 1) and alone[start] == ids[start]:
+    while start < len(alone) and all(start < len(ids) - 1 and ids[start] == alone[start] for ids in texts):
         start += 1
-    with torch.no_grad():
-        logps = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
-    scored = range(start, len(ids))
-    return sum(float(logps[place - 1, ids[place]]) for place in scored), len(scored)
+    found = []
+    for ids in texts:
+        with torch.no_grad():
+            logps = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        scored = range(start, len(ids))
+        found.append((sum(float(logps[place - 1, ids[place]]) for place in scored), len(scored)))
+    return found
 
 
 def write(path: Path, records: list[object]) -> Path:
@@ -77,32 +85,32 @@ def test_scores_equal_the_plain_computation(batch_tokens: int, folder: Path, tmp
     assert [result.line for result in results] == [1, 2, 3]
     for row, result in zip(rows, results, strict=True):
         assert isinstance(result, Scores)
-        expected = [plain(folder, row.prompt, completion) for completion in row.completions]
+        expected = plain(folder, row.prompt, row.completions)
         assert result.lengths == [length for _, length in expected]
         np.testing.assert_allclose(result.logps, [logp for logp, _ in expected], rtol=1e-5)
 
 
-def test_a_token_across_the_boundary_belongs_to_the_completion() -> None:
+def test_a_token_across_the_boundary_belongs_to_all_completions() -> None:
+    """Promise: completions of a row are scored on the same text, so that their sums can be compared."""
     tokenizer = train_tokenizer(["colour " * 50], vocab_size=400)
     joined = tokenizer.encode("colour", add_special_tokens=False)
-    apart = tokenizer.encode("col", add_special_tokens=False)
-    assert joined[: len(apart)] != apart
-    prepared = prepare(Row(1, "col", ("our", "!")), tokenizer)
-    assert len(prepared.trees) == 2
-    by_completion = dict(zip(prepared.order, prepared.trees, strict=True))
-    assert by_completion[0].completions[0].tolist() == [*joined, tokenizer.eos_token_id]
-    assert by_completion[1].prompt_ids.tolist() == [tokenizer.bos_token_id, *apart]
+    apart = tokenizer.encode("col!", add_special_tokens=False)
+    assert joined[0] != apart[0]
+    tree = prepare(Row(1, "col", ("our", "!")), tokenizer).tree
+    assert tree.prompt_ids.tolist() == [tokenizer.bos_token_id]
+    assert [ids.tolist() for ids in tree.completions] == [
+        [*joined, tokenizer.eos_token_id],
+        [*apart, tokenizer.eos_token_id],
+    ]
 
 
 def test_first_and_end_tokens_occur_once() -> None:
     tokenizer = train_tokenizer([TEXT], vocab_size=300)
     written = Row(1, f"{tokenizer.bos_token}so", (f" is{tokenizer.eos_token}",))
     plain_text = Row(1, "so", (" is",))
-    for one, other in zip(
-        prepare(written, tokenizer).trees, prepare(plain_text, tokenizer).trees, strict=True
-    ):
-        assert one.prompt_ids.tolist() == other.prompt_ids.tolist()
-        assert one.completions[0].tolist() == other.completions[0].tolist()
+    one, other = prepare(written, tokenizer).tree, prepare(plain_text, tokenizer).tree
+    assert one.prompt_ids.tolist() == other.prompt_ids.tolist()
+    assert one.completions[0].tolist() == other.completions[0].tolist()
 
 
 def test_exported_model_scores_as_before(tmp_path: Path) -> None:

@@ -263,6 +263,20 @@ class TestBadRows:
         with pytest.raises(BadRow, match=r"the three annotators say \[0, 1, 2\]"):
             FORMATS["pandalm"].parse({"instruction": "i", "response1": "a", "response2": "b"} | votes)
 
+    def test_labels_that_judge_nothing(self) -> None:
+        row = {"prompt": "p", "response 1": "a", "response 2": "b"}
+        for label in (5, "first", [1]):
+            with pytest.raises(BadRow, match="known are 1, 2 and ties"):
+                FORMATS["autoj"].parse(row | {"label": label})
+
+    def test_a_contradiction_is_not_taken_apart(self) -> None:
+        """Promise: a text is not both desirable and undesirable for having been its own rival."""
+        found = read(
+            *pairs(1), {"prompt": "p", "chosen": "a", "rejected": "a"}, plan=PreferencePlan(unpair=True)
+        )
+        assert len(found.frame) == 2
+        assert [one.kind for one in found.rejected] == ["identical pair"]
+
     def test_identical_pairs_may_be_kept(self) -> None:
         same = {"prompt": "p", "chosen": "a", "rejected": "a"}
         assert len(read(same, plan=PreferencePlan(drop_identical=False)).frame) == 1

@@ -8,9 +8,10 @@ import pytest
 from parallel_norms import compare_norms
 from parallel_runs import assert_same, train
 from processes import together
-from tiny_pairs import POOLED, QFORMER, tiny_config
+from tiny_pairs import POOLED, QFORMER, build, tiny_config, train_batch
 
 from moltc.optim import OptimConfig
+from moltc.pair_table import PairTable
 from moltc.pair_towers import PairHeadConfig
 
 pytestmark = pytest.mark.distributed
@@ -54,3 +55,13 @@ def test_two_processes_train_as_one(pairs_folder, tmp_path, families, config, op
     train(run, tmp_path / "one")
     together(train, run | {"trainer": {"devices": 2, "strategy": "ddp"}}, tmp_path / "two", logs=tmp_path)
     assert_same(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.parametrize("sharing", ["by_role", "tied", "by_slot", "adapter"])
+@pytest.mark.parametrize("towers", [POOLED, QFORMER], ids=["pooled", "qformer"])
+def test_a_step_on_one_task_uses_every_parameter(pairs_folder, towers, sharing):
+    """Promise: DDP need not look for unused parameters where one task is trained throughout."""
+    table = PairTable.load(pairs_folder("ddi" if sharing == "tied" else "solvation"))
+    model = build(tiny_config(towers=replace(towers, sharing=sharing), head=HEAD), table).train()
+    model.losses(train_batch(model, table, range(8)))["loss"].backward()
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 from parallel_runs import assert_same, train
 from processes import moltc_together, together
-from tiny_pairs import arguments, tiny_config
+from safetensors.torch import load_file
+from tiny_pairs import QFORMER, arguments, character_tokenizer, tiny_config
+from transformers import AutoModelForCausalLM, OPTConfig
 
+from moltc.backbone.language_model import LanguageModelConfig, LoraSettings
 from moltc.cli import main
+from moltc.model import MolTC
 from moltc.optim import OptimConfig
 from moltc.pair_towers import PairHeadConfig
 from moltc.predictor import PairPredictor
@@ -56,6 +62,49 @@ def test_checkpoint_of_a_sharded_run_is_resumed_anywhere(run, alone, tmp_path):
     assert_same(tmp_path / "sharded", alone, first=stop)
     train(run, tmp_path / "one", resume=tmp_path / "sharded/crashed.ckpt")
     assert_same(tmp_path / "one", alone, first=stop)
+
+
+def write_opt(folder: Path) -> str:
+    """A local OPT folder, whose embeddings are its head too; gives its name."""
+    tokenizer = character_tokenizer()
+    config = OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        word_embed_proj_dim=32,
+        ffn_dim=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        dropout=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_adapters_on_tied_embeddings_train_sharded(pairs_folder, tmp_path):
+    """Promise: LoRA with gradient checkpointing on a model whose head is its embeddings trains as in one
+    process, and the export holds the adapter that was trained."""
+    language_model = LanguageModelConfig(
+        name=write_opt(tmp_path / "opt"),
+        training="lora",
+        lora=LoraSettings(r=4, alpha=8, dropout=0.0),
+        gradient_checkpointing=True,
+    )
+    run = {
+        "config": tiny_config(language_model=language_model, towers=QFORMER),
+        "data": {"folder": str(pairs_folder("solvation"))},
+    }
+    train(run, tmp_path / "one")
+    together(train, run | {"trainer": SHARDED}, tmp_path / "two", logs=tmp_path / "logs")
+    assert_same(tmp_path / "two", tmp_path / "one")
+    adapters = [load_file(tmp_path / n / "export/adapter/adapter_model.safetensors") for n in ("one", "two")]
+    assert adapters[0].keys() == adapters[1].keys() and len(adapters[0]) == 8
+    for name, weight in adapters[0].items():
+        torch.testing.assert_close(adapters[1][name], weight, rtol=1e-6, atol=1e-8)
+    MolTC.from_pretrained(tmp_path / "two/export")
 
 
 def test_command_line_run_is_tested_exported_and_asked(pairs_folder, tmp_path):

@@ -28,7 +28,7 @@ def test_two_processes_write_every_row_once(pairs_folder, tmp_path):
     assert [shard.name for shard in shards] == ["part-0000-00000.parquet", "part-0001-00000.parquet"]
     parts = [pl.read_parquet(shard) for shard in shards]
     assert sorted(np.concatenate([part["row"] for part in parts])) == list(range(48))
-    assert min(map(len, parts)) > 20
+    assert min(map(len, parts)) >= 20
     found, alone = (read_predictions(tmp_path / n / "predictions").collect() for n in ("two", "one"))
     assert found["row"].to_list() == list(range(48))
     assert found["pair_id"].equals(pl.read_parquet(folder / "pairs.parquet")["pair_id"])

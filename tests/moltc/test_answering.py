@@ -189,10 +189,10 @@ def test_order_of_a_symmetric_pair_is_irrelevant(pairs):
 def test_unfinished_reasoning_is_reported(pairs):
     """Promise: a property step cut by its budget is counted with the answer, which is valid all the same."""
     table = pairs("solvation")
-    model = sharpened(tiny_config(cot=REASONED), table)
+    decoding = DecodingConfig(width=8, max_reasoning_tokens=1)  # two lines need two tokens
+    model = sharpened(tiny_config(cot=REASONED, decoding=decoding), table)
     found = asked(model, table, range(4))
     assert found.reasoning_cut.all()
-    assert all(found.reasoning)
     assert set(found.text) <= set(model.space().texts)
 
 

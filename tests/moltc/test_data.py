@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tiny_pairs import build, collator, data, tiny_config
 
 from moltc.data import EpochBatches, PairDataModule
+from moltc.pair_towers import PairHeadConfig
+from moltc.task import Task
 
 
 def epoch(batches: EpochBatches, number: int) -> list[list[int]]:
@@ -231,124 +233,60 @@ def test_label_noise_must_not_be_negative(pairs_folder):
         data(pairs_folder("solvation"), label_noise=-0.1)
 
 
-# -- several tasks -------------------------------------------------------------------------------------
+# -- shifted numbers -----------------------------------------------------------------------------------
 
-SHARES = {
-    "as-they-are": (1.0, [90, 10]),
-    "square-root": (0.5, [75, 25]),
-    "alike": (0.0, [50, 50]),
-}
-
-
-def sampled(temperature: float, *, seed: int = 0, size: int = 8) -> EpochBatches:
-    """Batches over 100 rows, 90 of one task and 10 of another."""
-    groups = np.repeat([0, 1], [90, 10])
-    options = {"groups": groups, "temperature": temperature}
-    return EpochBatches(np.arange(100), size, seed=seed, shuffle=True, **options)
-
-
-@pytest.mark.parametrize("case", SHARES)
-def test_temperature_gives_tasks_their_shares(case):
-    """Promise: n ** temperature, exactly; a task's rows are all taken equally often, or once more."""
-    temperature, shares = SHARES[case]
-    rows = np.concatenate(epoch(sampled(temperature), 2))
-    assert [int((rows < 90).sum()), int((rows >= 90).sum())] == shares
-    for first, size, share in ((0, 90, shares[0]), (90, 10, shares[1])):
-        counts = np.bincount(rows, minlength=100)[first : first + size]
-        assert set(counts) <= {share // size, share // size + 1}
-
-
-def test_temperature_sampling_depends_on_seed_and_epoch_alone():
-    assert epoch(sampled(0.5), 1) == epoch(sampled(0.5), 1)
-    assert epoch(sampled(0.5), 1) != epoch(sampled(0.5), 2)
-    assert epoch(sampled(0.5), 1) != epoch(sampled(0.5, seed=1), 1)
-
-
-def test_temperature_sampling_resumes():
-    """Promise: an epoch that repeats rows goes on after the batches that were given out."""
-    batches = sampled(0.0)
-    whole = epoch(batches, 3)
-    again = sampled(0.0)
-    again.set_epoch(3)
-    again.start = 5
-    assert list(again) == whole[5:]
-
-
-@pytest.mark.parametrize("temperature", [-0.1, 1.5], ids=["negative", "above-one"])
-def test_temperature_has_its_bounds(pairs_folder, temperature):
-    with pytest.raises(ValueError, match="temperature lies between 0"):
-        data(pairs_folder("solvation"), temperature=temperature)
+SEEING = PairHeadConfig(weight=1.0, hidden=(8,), pair_tokens=1, pair_tokens_see_output=True)
 
 
 @pytest.fixture
-def make_joint(pairs_folder, pairs):
-    """A data module over several tables, with the collator of an untrained model."""
+def shifted(pairs_folder, pairs):
+    """Labels, written numbers and shifts of one epoch's batches of solvation pairs."""
 
-    def make(*names: str, **settings) -> PairDataModule:
-        module = data([pairs_folder(name) for name in names], **settings)
-        module.setup("fit")
-        model = build(tiny_config(), pairs(*names))
+    def make(share: float, epoch: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray, Task]:
+        module, table = data(pairs_folder("solvation"), shift=share), pairs("solvation")
+        module.setup()
+        model = build(tiny_config(head=SEEING), table)
         module.make_collator = lambda table, **options: collator(model, table, **options)
-        return module
+        loader = module.train_dataloader()
+        loader.batch_sampler.set_epoch(epoch)
+        found = []
+        for batch in loader:
+            texts = [model.language_model.tokenizer.decode(tree.completions[0][:-1]) for tree in batch.trees]
+            numbers = [model.task.kind.parse(text).value for text in texts]
+            found.append((batch.labels, numbers, batch.inputs.groups[0].shift))
+        labels, written, shifts = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return labels, written, shifts, model.task
 
     return make
 
 
-def test_each_task_is_validated_and_tested_by_itself(make_joint):
-    module = make_joint("solvation", "caption")
-    assert module.score == ("val/loss", "min")
-    asked = [module.table.task[loader.batch_sampler.rows].tolist() for loader in module.val_dataloader()]
-    assert asked == [[0] * 8, [1] * 2]
-    splits = [
-        (set(module.table.task[rows]), set(module.table.split[rows]))
-        for rows in (loader.batch_sampler.rows for loader in module.test_dataloader())
-    ]
-    assert splits == [({n}, {split}) for n in (0, 1) for split in ("valid", "test")]
+def test_shifted_pairs_are_written_and_shown_alike(shifted):
+    """Promise: what the pair token shows is moved by as much as what is written, in deviations of the label;
+    the label, which the head learns, stays; nothing leaves the range of answers."""
+    labels, written, shifts, task = shifted(0.5)
+    np.testing.assert_allclose(written, labels + shifts * task.std, atol=0.006)
+    low, high = task.answer_range
+    assert ((low - 0.006 <= written) & (written <= high + 0.006)).all()
+    assert 6 < (shifts != 0).sum() < 26, "about half of 32 pairs"
 
 
-def test_training_mixes_tasks_and_exchanges_only_symmetric_ones(make_joint):
-    module = make_joint("solvation", "ddi", batch_size=16)
-    loader = module.train_dataloader()
-    count = len(module.table)
-    rows = np.concatenate(list(loader.batch_sampler))
-    exchanged = rows[rows >= count] - count
-    assert len(exchanged)
-    assert set(module.table.task[exchanged]) == {1}
-    batch = next(iter(loader))
-    assert set(batch.tasks) == {0, 1}
-    with pytest.raises(ValueError, match="ask 2 tasks: answer them one by one"):
-        _ = batch.task
+@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (1.0, 32)], ids=["none", "all"])
+def test_share_of_the_shifted_pairs(shifted, share, count):
+    assert (shifted(share)[2] != 0).sum() == count
 
 
-def test_fewer_validation_pairs_are_a_seeded_choice_of_each_task(make_joint):
-    """Promise: validation is limited task by task, the same way each time; no test pair is ever left out."""
-    limited = make_joint("solvation", "caption", max_valid_pairs=3)
-    for number, count in ((0, 3), (1, 2)):
-        rows = limited.rows("valid", number)
-        assert len(rows) == count
-        assert set(rows) <= set(limited.table.rows("valid", number).tolist())
-        np.testing.assert_array_equal(limited.rows("test", number), limited.table.rows("test", number))
-    parts = [limited.rows("valid", number) for number in (0, 1)]
-    np.testing.assert_array_equal(limited.rows("valid"), np.concatenate(parts))
-    again = make_joint("solvation", "caption", max_valid_pairs=3)
-    np.testing.assert_array_equal(limited.rows("valid"), again.rows("valid"))
-    other = make_joint("solvation", "caption", max_valid_pairs=3, seed=1)
-    assert set(limited.rows("valid", 0)) != set(other.rows("valid", 0))
-    sizes = [len(loader.batch_sampler.rows) for loader in limited.test_dataloader()]
-    assert sizes == [3, 8, 2, 2]
+def test_shifts_depend_on_seed_and_epoch_alone(shifted):
+    first, again, later = (shifted(0.5, epoch)[2] for epoch in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert sorted(first) != sorted(later)
 
 
-@pytest.mark.parametrize("count", [0, -3], ids=["none", "negative"])
-def test_no_validation_pairs_cannot_be_asked_for(pairs_folder, count):
-    with pytest.raises(ValueError, match="max_valid_pairs must be at least 1"):
-        data(pairs_folder("solvation"), max_valid_pairs=count)
+def test_shift_without_a_token_that_shows_it_is_refused(make_data):
+    """Promise: an option is honoured or it is an error."""
+    with pytest.raises(ValueError, match=r"shift goes with model\.head\.pair_tokens_see_output"):
+        make_data("solvation", shift=0.5).train_dataloader()
 
 
-def test_task_without_a_split_is_named(make_joint):
-    """Promise: a split that one of several tasks lacks is noticed before training, with the task's name."""
-    module = make_joint("solvation", "caption")
-    lacking = (module.table.task == 1) & (module.table.split == "test")
-    module.table = replace(module.table, split=np.where(lacking, "none", module.table.split))
-    message = r"tiny-caption has no pairs in split test \(train: 8, valid: 2, test: 0\)"
-    with pytest.raises(ValueError, match=message):
-        module.setup("fit")
+def test_shift_is_a_share(pairs_folder):
+    with pytest.raises(ValueError, match="shift is a share between 0 and 1, not 1.5"):
+        data(pairs_folder("solvation"), shift=1.5)

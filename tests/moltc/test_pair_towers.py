@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_pairs import build, collator, tiny_config, train_batch
 
-from moltc.pair_towers import PAIR, InputNorm, PairHeadConfig
+from moltc.pair_towers import PAIR, WAVELENGTHS, InputNorm, PairHeadConfig
 
 HEAD = PairHeadConfig(weight=0.5, hidden=(8,))
 
@@ -105,21 +105,41 @@ def test_head_loss_is_added_with_its_weight(pairs, family):
 
 
 def test_pair_tokens_may_see_the_output_of_the_head(pairs):
-    """Promise: the option adds one input, and the tokens then move with the head's output alone."""
+    """Promise: the last token says the head's output and nothing else; the others say nothing of it."""
     table = pairs("solvation")
-    plain = build(tiny_config(head=replace(HEAD, pair_tokens=2)), table)
-    seeing = build(tiny_config(head=replace(HEAD, pair_tokens=2, pair_tokens_see_output=True)), table)
-    (head,), (without,) = (model.pair_towers.heads.values() for model in (seeing, plain))
-    assert head.tokens.in_features == without.tokens.in_features + 1
+    seeing = build(tiny_config(head=replace(HEAD, pair_tokens=3, pair_tokens_see_output=True)), table)
+    (head,) = seeing.pair_towers.heads.values()
     batch = train_batch(seeing, table, [0, 1, 2])
-    before = seeing.eval().lm.encode(batch.inputs).soft_tokens["pair"]
+    before = seeing.lm.encode(batch.inputs)
     with torch.no_grad():
         head.out.bias += 1.0
-    moved = seeing.lm.encode(batch.inputs).soft_tokens["pair"] - before
-    expected = head.tokens.weight[:, -1].view(before.shape[1:])
-    torch.testing.assert_close(moved, expected.expand_as(moved))
+    after = seeing.lm.encode(batch.inputs)
+    tokens, moved = before.soft_tokens[PAIR], after.soft_tokens[PAIR]
+    assert tokens.shape[1] == 3
+    assert torch.equal(moved[:, :2], tokens[:, :2])
+    (output,) = after.predictions  # [3, 1]
+    angle = output * (2 * torch.pi / WAVELENGTHS)
+    shown = torch.cat([output, angle.sin(), angle.cos()], dim=1)
+    torch.testing.assert_close(moved[:, 2], head.output_token(shown))
     with pytest.raises(ValueError, match="needs pair tokens"):
         replace(HEAD, pair_tokens=0, pair_tokens_see_output=True)
+
+
+def test_shifts_move_what_the_tokens_show_and_not_the_prediction(pairs):
+    """Promise: a shifted pair shows its output as that of a pair with another bias would be shown."""
+    table = pairs("solvation")
+    model = build(tiny_config(head=replace(HEAD, pair_tokens=1, pair_tokens_see_output=True)), table)
+    batch = train_batch(model, table, [0, 1])
+    (group,) = batch.inputs.groups
+    moved = batch.inputs._replace(groups=(group._replace(shift=torch.tensor([0.5, 0.0])),))
+    plain, shifted = model.lm.encode(batch.inputs), model.lm.encode(moved)
+    assert torch.equal(plain.predictions[0], shifted.predictions[0])
+    (head,) = model.pair_towers.heads.values()
+    with torch.no_grad():
+        head.out.bias += 0.5
+    biased = model.lm.encode(batch.inputs).soft_tokens[PAIR]
+    torch.testing.assert_close(shifted.soft_tokens[PAIR][0], biased[0])
+    assert torch.equal(shifted.soft_tokens[PAIR][1], plain.soft_tokens[PAIR][1])
 
 
 def test_an_input_that_never_varies_says_nothing():

@@ -96,9 +96,24 @@ def test_answers_are_worded_exactly(label, interval, text):
     assert task.answers([label], ChainOfThought(interval=interval)) == [text]
 
 
-def test_answer_space_covers_whole_intervals_around_the_labels():
-    space = Task.from_labels(*SOLVATION, [-1.2, 0.3]).answer_space(ChainOfThought())
-    assert (space.values[0], space.values[-1]) == (-1.5, 0.49)
+@pytest.mark.parametrize(
+    ("labels", "wanted"),
+    [
+        ([-1.2, 0.4], (-1.6, 0.8)),
+        ([-4.0, -0.2], (-4.95, 0.0)),
+        ([0.2, 4.0], (0.0, 4.95)),
+        ([-2.0, -2.0], (-2.0, -2.0)),
+    ],
+    ids=["both-signs", "negative", "positive", "equal"],
+)
+def test_answers_may_lie_a_quarter_beyond_the_labels(labels, wanted):
+    """Promise: other molecules may lie outside the training labels; a quantity of one sign keeps it."""
+    assert Task.from_labels(*SOLVATION, labels).answer_range == pytest.approx(wanted)
+
+
+def test_answer_space_covers_whole_intervals_around_the_range():
+    space = Task.from_labels(*SOLVATION, [-1.2, 0.3]).answer_space(ChainOfThought())  # -1.575 to 0.675
+    assert (space.values[0], space.values[-1]) == (-2.0, 0.99)
     assert space.bins is not None
     assert ((space.bins[:, 0] <= space.values) & (space.values < space.bins[:, 1])).all()
 

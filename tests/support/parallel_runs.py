@@ -68,7 +68,8 @@ def _fit(run: dict[str, Any], out: Path, checkpoint: Path | None, stop: int | No
     except StoppedError:
         return
     held = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in learner.parameters())
-    weights = whole_state(learner, set(learner.stored_names()))  # all processes take part
+    weights = whole_state(learner, set(learner.stored_names()))  # all processes take part, here and below
+    learner.export(out / "export")
     if runner.is_global_zero:
         share = held / sum(p.numel() for p in learner.parameters())
         found = {"steps": losses.steps, "validations": losses.validations, "share": share}
@@ -77,7 +78,7 @@ def _fit(run: dict[str, Any], out: Path, checkpoint: Path | None, stop: int | No
 
 
 def train(run: dict[str, Any], out: Path, resume: Path | None = None, stop: int | None = None) -> int:
-    """Train for two epochs; the first process writes losses.json and weights.pt to ``out``.
+    """Train for two epochs; the first process writes losses.json, weights.pt and export/ to ``out``.
 
     ``run`` has the ``config`` of the model and the settings of ``module``, ``data`` and ``trainer``. With
     ``stop`` the run ends there as a crash would and is resumed from its last checkpoint, crashed.ckpt.

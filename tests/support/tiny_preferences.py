@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def batch(
 # -- models ------------------------------------------------------------------------------------------------
 
 
-def write_llama(folder: Path) -> str:
+def write_llama(folder: Path, seed: int = 1) -> str:
     """A random Llama and its tokenizer in the Hugging Face layout; returns the folder."""
     tokenizer = train_tokenizer([TEXT], vocab_size=300)
     config = LlamaConfig(
@@ -95,7 +96,7 @@ def write_llama(folder: Path) -> str:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
@@ -195,6 +196,16 @@ class StopAt(lightning.Callback):
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.step:
             raise StoppedError
+
+
+class Slow(lightning.Callback):
+    """Waits before each batch, so that a run lasts long enough to be killed in the middle."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        time.sleep(self.seconds)
 
 
 class Poison(lightning.Callback):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from moltc import bootstrap as module
-from moltc.bootstrap import Bootstrap, Floats, joint_statistic, mean_statistic
+from moltc.backbone import bootstrap as module
+from moltc.backbone.bootstrap import Bootstrap, Floats, joint_statistic, mean_statistic
 
 
 def test_value_uses_every_pair_once() -> None:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from moltc.backbone.loading import ResumableBatches, ResumableLoader
+from moltc.backbone.prompt import PromptTree, SlotRun
+from moltc.backbone.shipping import Shipped, unpacked
+
+
+@dataclass
+class Mixed:
+    """One of everything that a batch is made of."""
+
+    ids: torch.Tensor
+    scores: torch.Tensor
+    bits: torch.Tensor
+    empty: torch.Tensor
+    tree: PromptTree
+    rows: np.ndarray
+
+
+def mixed(rows: list[int]) -> Mixed:
+    return Mixed(
+        ids=torch.tensor([rows, rows]).T,  # not contiguous
+        scores=torch.tensor(rows, dtype=torch.float32) / 3,
+        bits=torch.tensor(rows, dtype=torch.uint8),
+        empty=torch.empty(0, 2, dtype=torch.long),
+        tree=PromptTree(np.array(rows), (), (SlotRun(0, 1, "drug", rows[0]),)),
+        rows=np.array(rows),
+    )
+
+
+def same(one: Mixed, other: Mixed) -> None:
+    for name in ("ids", "scores", "bits", "empty"):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        assert mine.dtype == theirs.dtype
+        assert torch.equal(mine, theirs)
+    assert one.tree.slots == other.tree.slots
+    np.testing.assert_array_equal(one.tree.prompt_ids, other.tree.prompt_ids)
+    np.testing.assert_array_equal(one.rows, other.rows)
+
+
+def test_a_batch_arrives_as_it_left():
+    arrived = unpacked(Shipped(mixed)([1, 2, 3]))
+    same(arrived, mixed([1, 2, 3]))
+    arrived.scores += 1  # and may be written to
+
+
+def test_a_tensor_that_numpy_cannot_hold_is_an_error():
+    with pytest.raises(TypeError, match="BFloat16"):
+        Shipped(lambda rows: torch.zeros(1, dtype=torch.bfloat16))([0])
+
+
+class Pairs(ResumableBatches):
+    def epoch_batches(self) -> list[np.ndarray]:
+        return [np.array([0, 1]), np.array([2, 3]), np.array([4, 5])]
+
+    def __len__(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize("workers", [0, 1], ids=["same_process", "data_process"])
+def test_the_loader_gives_the_same_batches_from_any_process(workers):
+    loader = ResumableLoader(Pairs(), 6, mixed, workers)
+    for batch, rows in zip(loader, ([0, 1], [2, 3], [4, 5]), strict=True):
+        same(batch, mixed(rows))
