@@ -268,18 +268,17 @@ def test_caster_counts(real_data):
 
 @pytest.mark.slow
 def test_caster_draws_a_split_or_keeps_the_published_part(build, real_data):
-    """One drug of 551 atoms is beyond the limit; with a higher one all rows are pairs."""
-    whole = ("build", "biosnap_caster", "--root", real_data, "--max-atoms", "600")
-    report, pairs, table = build(*whole)
-    assert (len(pairs), len(table), report["merged"]["self_pairs"]) == (16_608, 8189, 1)
-    assert report["split"]["sizes"] == {"train": 13_286, "valid": 1661, "test": 1661, "none": 0}
+    """One pair names a drug of 551 atoms, beyond the limit; all others are pairs."""
+    report, pairs, table = build("build", "biosnap_caster", "--root", real_data)
+    assert report["rows"]["read"] == 16_608
+    assert report["rows"]["rejected"]["count"] == 1
+    assert report["rows"]["rejected"]["by_reason"]["too many atoms"]["count"] == 1
+    assert (len(pairs), len(table), report["merged"]["self_pairs"]) == (16_607, 8188, 1)
+    assert report["split"]["sizes"] == {"train": 13_285, "valid": 1661, "test": 1661, "none": 0}
     assert report["merged"]["sampled_negatives"] == report["merged"]["conflict_pairs"] == 0
     assert all(shared["pairs"] == 0 for shared in report["leakage"].values())
-    report, *_ = build(*whole, "--legacy-split")
-    assert report["split"]["sizes"] == {"train": 0, "valid": 0, "test": 16_608, "none": 0}
-    report, *_ = build("build", "biosnap_caster", "--root", real_data)
-    assert report["rows"]["rejected"]["by_reason"]["too many atoms"]["count"] == 1
-    assert report["pairs"] == 16_607
+    report, *_ = build("build", "biosnap_caster", "--root", real_data, "--legacy-split")
+    assert report["split"]["sizes"] == {"train": 0, "valid": 0, "test": 16_607, "none": 0}
 
 
 @pytest.mark.parametrize("split", ["random", "scaffold"])

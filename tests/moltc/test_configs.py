@@ -117,7 +117,6 @@ LORA = {  # rank times the sum of both widths of each adapted map of one layer
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", list(LORA))
 def test_published_language_model_trains_a_step_at_its_real_width(tmp_path, name):
     """Promise: the shipped file builds its model and runs training and validation, here on random weights one
