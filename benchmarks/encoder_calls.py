@@ -35,11 +35,12 @@ from moltc.pair_table import PairTable
 from moltc.stages import training_texts
 
 MODES = {
-    "tied": TowerConfig(sharing="tied", projector="pooled", adapter_rank=0),
-    "by_role, shared encoder": TowerConfig(sharing="by_role", projector="pooled", adapter_rank=0),
-    "by_role, adapted encoder": TowerConfig(sharing="by_role", projector="pooled"),
-    "by_slot, adapted encoder": TowerConfig(sharing="by_slot", projector="pooled"),
+    "tied": (TowerConfig(sharing="tied", projector="pooled", adapter_rank=0), False),
+    "by_role, shared encoder": (TowerConfig(sharing="by_role", projector="pooled", adapter_rank=0), False),
+    "by_role, adapted encoder": (TowerConfig(sharing="by_role", projector="pooled"), True),
+    "by_slot, adapted encoder": (TowerConfig(sharing="by_slot", projector="pooled"), True),
 }
+"""Towers, and whether each has encoder weights of its own (adapted ones are)."""
 
 
 @contextmanager
@@ -58,16 +59,14 @@ def counted(model: MolTC) -> Iterator[list[int]]:
             hook.remove()
 
 
-def distinct(table: PairTable, batch: PairBatch, model: MolTC) -> int:
-    """Molecules of a batch, each once for each set of encoder weights that reads it."""
-    towers = model.pair_towers.towers
-    weights = [key if towers._encodes_by_key else "" for key in model.writers[0].keys]
+def distinct(table: PairTable, batch: PairBatch, own_encoders: bool) -> int:
+    """Molecules named in the prompts, each once for each set of encoder weights that reads it."""
     smiles = table.molecules.smiles
-    sides = zip(weights, (table.mol_a, table.mol_b), strict=True)
-    return len({(key, smiles[molecule]) for key, side in sides for molecule in side[batch.rows]})
+    runs = (run for tree in batch.trees for run in tree.slots)
+    return len({(run.tower if own_encoders else "", smiles[run.entity]) for run in runs})
 
 
-def measure(data: PairDataModule, towers: TowerConfig, batches: int) -> dict[str, Any]:
+def measure(data: PairDataModule, towers: TowerConfig, own_encoders: bool, batches: int) -> dict[str, Any]:
     """Counts over some training batches of one model."""
     table = data.table
     assert table is not None
@@ -86,7 +85,7 @@ def measure(data: PairDataModule, towers: TowerConfig, batches: int) -> dict[str
     with counted(model) as calls, torch.no_grad():
         for batch, _ in zip(data.train_dataloader(), range(batches), strict=False):
             model.losses(batch)
-            there += distinct(table, batch, model)
+            there += distinct(table, batch, own_encoders)
             mentions += 2 * batch.num_pairs
     return {
         "mentions": mentions,
@@ -112,8 +111,8 @@ def main() -> None:
         data = PairDataModule(str(folder), batch_size=options.batch)
         data.setup("fit")
         print(f"{'sharing':<26} {'mentions':>8} {'distinct':>8} {'encoded':>8} {'per distinct':>12}")
-        for mode, towers in MODES.items():
-            line = measure(data, towers, options.batches)
+        for mode, (towers, own_encoders) in MODES.items():
+            line = measure(data, towers, own_encoders, options.batches)
             print(
                 f"{mode:<26} {line['mentions']:>8} {line['distinct']:>8} {line['encoded']:>8} "
                 f"{line['encoded_per_distinct']:>12.3f}"

@@ -15,17 +15,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
+from record import append, where
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -35,7 +31,6 @@ from moltc.backbone.prompt import PromptTree
 from moltc.backbone.soft_prompt_lm import SoftPromptLM
 from moltc.backbone.tokenizer import train_tokenizer
 
-RESULTS = Path(__file__).parent / "results" / "prompt_sharing.jsonl"
 SIZES = {
     "small": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8, "vocab_size": 8_000},
     "large": {"hidden_size": 2048, "num_hidden_layers": 24, "num_attention_heads": 32, "vocab_size": 50_000},
@@ -129,23 +124,6 @@ def check(runs: dict[str, Callable[[], Tensor]], tolerance: float) -> None:
         )
 
 
-def where(device: str) -> dict[str, Any]:
-    """Hardware and versions, for the record."""
-    name = (
-        torch.cuda.get_device_name()
-        if device.startswith("cuda")
-        else platform.processor() or platform.machine()
-    )
-    return {
-        "hardware": name,
-        "load": round(os.getloadavg()[0], 1),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "python": platform.python_version(),
-    }
-
-
 def measure(model: SoftPromptLM, shape: str, k: int, options: argparse.Namespace) -> dict[str, Any]:
     """Time one case all three ways; what is written about it."""
     prompt, completion = SHAPES[shape]
@@ -163,7 +141,7 @@ def measure(model: SoftPromptLM, shape: str, k: int, options: argparse.Namespace
         "seconds": {name: round(value, 5) for name, value in seconds.items()},
         "peak_gib": {name: round(value, 3) for name, value in peak.items()},
         "times_shared": {name: round(seconds[name] / seconds["shared"], 2) for name in ("expanded", "plain")},
-        **where(options.device),
+        **where("torch", "transformers", device=options.device),
     }
 
 
@@ -180,17 +158,15 @@ def main() -> None:
     options = parser.parse_args()
     model = build(options.size, options.device, getattr(torch, options.dtype))
     print(f"{'prompt':>7} {'compl.':>7} {'K':>3} {'shared ms':>10} {'vs expanded':>12} {'vs plain':>9}")
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("a", encoding="utf-8") as file:
-        for shape, k in itertools.product(SHAPES, COMPLETIONS):
-            line = measure(model, shape, k, options)
-            file.write(json.dumps(line) + "\n")
-            ratios = line["times_shared"]
-            print(
-                f"{line['prompt_tokens']:>7} {line['completion_tokens']:>7} {k:>3} "
-                f"{line['seconds']['shared'] * 1e3:>10.1f} "
-                f"{ratios['expanded']:>11.2f}x {ratios['plain']:>8.2f}x"
-            )
+    for shape, k in itertools.product(SHAPES, COMPLETIONS):
+        line = measure(model, shape, k, options)
+        append("prompt_sharing", line)
+        ratios = line["times_shared"]
+        print(
+            f"{line['prompt_tokens']:>7} {line['completion_tokens']:>7} {k:>3} "
+            f"{line['seconds']['shared'] * 1e3:>10.1f} "
+            f"{ratios['expanded']:>11.2f}x {ratios['plain']:>8.2f}x"
+        )
 
 
 if __name__ == "__main__":

@@ -274,7 +274,7 @@ class PairDataModule(lightning.LightningDataModule):
 
     def settings(self) -> dict[str, str]:
         """What a resumed run must have in common with the run it goes on, as text."""
-        order = ("batch_size", "seed", "max_train_pairs", "temperature")
+        order = ("batch_size", "seed", "max_train_pairs", "max_valid_pairs", "temperature")
         return {name: str(getattr(self, name)) for name in (*order, "label_noise", "shift", "exchange_typed")}
 
     def state_dict(self) -> dict[str, int]:

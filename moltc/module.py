@@ -263,11 +263,10 @@ class PairModule(lightning.LightningModule):
                 rows, found = gathered(self.answers[number])
                 score = validation_score(task, self.labels(rows), found)
             self.log(name, score, prog_bar=True)
-        if self._validated:
-            counts, values = np.array(self._validated).T
-            self.log("val/loss", float(np.average(values, weights=counts)), sync_dist=True)
-        elif len(tasks) > 1:
-            self.log("val/loss", float("nan"))
+        if len(tasks) > 1:
+            validated = np.array(all_ranks(self._validated)).reshape(-1, 2)
+            counts, values = validated.T
+            self.log("val/loss", float(np.average(values, weights=counts)) if len(counts) else float("nan"))
         self.answers, self._validated = {}, []
 
     def labels(self, rows: np.ndarray) -> np.ndarray:

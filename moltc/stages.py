@@ -74,14 +74,19 @@ def _language_model(before: MolTC, config: LanguageModelConfig, folder: str) -> 
 
 
 def _take_over_towers(before: MolTC, model: MolTC) -> None:
-    """Weights of the towers by key; a key that the export lacks gets those of its first tower."""
+    """Weights of the towers by key; a key that the export lacks gets those of a tower of its role, or of
+    its first tower."""
     source, target = before.pair_towers.towers, model.pair_towers.towers
-    first = source.keys[0]
-    new = [key for key in target.keys if key not in source.keys]
-    if new:
-        log.warning("towers for %s start as that for %s", ", ".join(new), first)
+
+    def start(key: str) -> str:
+        role = key.rpartition(":")[2]  # under by_task a key names data set and role
+        alike = [known for known in source.keys if known.rpartition(":")[2] == role]
+        return key if key in source.keys else (*alike, source.keys[0])[0]
+
     for key in target.keys:
-        target.copy_tower(key, source, key if key in source.keys else first)
+        if start(key) != key:
+            log.warning("the tower for %s starts as that for %s", key, start(key))
+        target.copy_tower(key, source, start(key))
 
 
 def training_texts(

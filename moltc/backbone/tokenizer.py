@@ -54,14 +54,20 @@ def add_phrases(tokenizer: PreTrainedTokenizerFast, phrases: Sequence[str]) -> l
 
     A phrase that could not be read back stays ordinary text, and a warning names it.
     """
-    known = tokenizer.get_vocab()
-    unique = sorted({phrase for phrase in phrases if phrase not in known}, key=lambda p: (-len(p), p))
+    vocabulary = tokenizer.get_vocab()  # "±" is in it too, as a byte
+    known = {p for p in vocabulary.keys() & set(phrases) if _is_entry(tokenizer, p, vocabulary[p])}
+    unique = sorted(set(phrases) - known, key=lambda p: (-len(p), p))
     readable = [phrase for phrase in unique if _reads_back(tokenizer.backend_tokenizer, phrase)]
     if len(readable) < len(unique):
         left_out = [phrase for phrase in unique if phrase not in readable]
         log.warning("%d phrases stay ordinary text, since bytes look like them: %s", len(left_out), left_out)
     tokenizer.add_tokens([AddedToken(p, normalized=False, special=False) for p in readable])
     return readable
+
+
+def _is_entry(tokenizer: PreTrainedTokenizerFast, phrase: str, number: int) -> bool:
+    """Whether the entry of this number is what a text of this phrase is read as."""
+    return bool(tokenizer.encode(phrase, add_special_tokens=False) == [number])
 
 
 def _reads_back(tokenizer: Tokenizer, phrase: str) -> bool:

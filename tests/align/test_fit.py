@@ -9,11 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from tiny_preferences import arguments, write_llama, write_records
 
 from align.cli import main
 from moltc.backbone.soft_prompt_lm import SoftPromptLM
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs/align").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +149,30 @@ def test_adapter_is_exported_as_an_adapter(file: Path, tmp_path: Path) -> None:
     after = load_file(tmp_path / "again/export/adapter/adapter_model.safetensors")
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_configuration_trains(config: Path, tmp_path: Path) -> None:
+    """Promise: its tiny twin, the same but for model, data and length, runs."""
+    method = yaml.safe_load(config.read_text())["model"]["loss"]["method"]
+    kind = "list" if method == "sdpo" else "pair"
+    twin = {
+        "config": config,
+        "model.start_from": "null",
+        "model.language_model.name": "tiny",
+        "model.language_model.training": "full",
+        "model.language_model.tiny.hidden": 32,
+        "model.language_model.tiny.vocab_size": 300,
+        "data.folder": write_records(tmp_path / "records.jsonl", kind),
+        "trainer.default_root_dir": tmp_path / "run",
+        "trainer.precision": "32-true",
+        "trainer.accelerator": "cpu",
+        "trainer.max_steps": 1,
+        "trainer.enable_progress_bar": "false",
+        "samples": 0,
+    }
+    assert main(["fit", *(f"--{name}={value}" for name, value in twin.items())]) == 0
+    assert (tmp_path / "run/export/config.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_towers_of_other_roles_start_as_the_first(pairs, tmp_path, caplog, shari
         model = continued(config, tasks_of(pairs("ddi")), str(tmp_path))
     assert list(model.pair_towers.towers.keys) == new
     assert_equal_towers(model, new[0], before, first)
-    assert f"towers for {new[0]} start as that for {first}" in caplog.text
+    assert f"the tower for {new[0]} starts as that for {first}" in caplog.text
 
 
 @pytest.mark.parametrize("sharing", ["tied", "by_slot"])
@@ -99,7 +99,18 @@ def test_towers_without_roles_fit_another_task(pairs, tmp_path, caplog, sharing)
     model = continued(config, tasks_of(pairs("ddi")), str(tmp_path))
     for key in before.pair_towers.towers.keys:
         assert_equal_towers(model, key, before, key)
-    assert "start as" not in caplog.text
+    assert "starts as" not in caplog.text
+
+
+def test_tower_of_a_new_data_set_starts_as_that_of_its_role(pairs, tmp_path):
+    """Promise: with a tower for each data set and role, the solvent of a new set starts as a solvent."""
+    config = tiny_config(towers=replace(POOLED, sharing="by_task"))
+    before = shaken(build(config, pairs("solvation")))
+    before.save_pretrained(tmp_path)
+    tasks = [replace(task, dataset="later") for task in tasks_of(pairs("solvation"))]
+    model = continued(config, tasks, str(tmp_path))
+    for role in ("solute", "solvent"):
+        assert_equal_towers(model, f"later:{role}", before, f"tiny-solvation:{role}")
 
 
 def test_new_tower_beside_a_known_one(pairs, tmp_path):
