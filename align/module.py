@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from align.optim import OptimConfig, optimiser, schedule
 from align.policy import Policy, build_policy, without_noise
 from align.preferences import Preferences, concatenate
 from align.processes import average_gradients, current_ranks, gathered
+from align.prompts import examples_of, read_table
 from align.records import PreferenceTable
 from align.reference import Reference, ReferenceConfig
 from align.reference_cache import CachedReference
@@ -141,6 +142,9 @@ class PreferenceModule(lightning.LightningModule):
             on_prompt=bool(self.loss_config.nll_on_prompt),
         )
         self.trainer.precision_plugin.convert_module(self)
+        if self.policy.source is not None:
+            assert self.data.table is not None
+            self.policy.prompts = read_table(self.policy.source, self.data.table)
         if self.loss.needs_reference:
             self.to(self.trainer.strategy.root_device)
             with self.trainer.precision_plugin.forward_context():
@@ -191,7 +195,14 @@ class PreferenceModule(lightning.LightningModule):
     ) -> PreferenceCollator:
         """The collator that tokenises rows of a table for this model, and packs them."""
         policy = self.trained_policy
-        return text_collator(policy.language_model, policy.pack, table, rows, limits, chat)
+        if policy.prompts is None:
+            return text_collator(policy.language_model, policy.pack, table, rows, limits, chat)
+        if replace(limits, drop_identical=True) != Limits() or chat != ChatFormat():
+            raise ValueError(
+                f"{self.start_from} writes its own prompts: leave limits and chat template out of data"
+            )
+        examples = examples_of(policy.prompts, rows, drop_identical=limits.drop_identical)
+        return PreferenceCollator(table, examples, policy.pack, policy.language_model.max_positions)
 
     # -- optimisation --------------------------------------------------------------------------------------
 
@@ -378,4 +389,4 @@ class PreferenceModule(lightning.LightningModule):
 
     def export(self, folder: str | Path) -> None:
         """Save the model, in the format that ``align score`` and ``start_from`` read."""
-        self.trained_policy.model.save_pretrained(folder)
+        self.trained_policy.save_pretrained(folder)

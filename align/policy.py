@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -15,6 +18,7 @@ from moltc.backbone.checkpoint import language_model_config, load_text_model, re
 from moltc.backbone.language_model import LanguageModel, LanguageModelConfig
 from moltc.backbone.packing import PackedTrees
 from moltc.backbone.prompt import PromptTree
+from moltc.backbone.saved import PromptModel, Prompts, load_prompt_model
 from moltc.backbone.soft_prompt_lm import Completions, SoftPromptLM
 from moltc.backbone.tokenizer import train_tokenizer
 
@@ -28,13 +32,21 @@ class Policy(nn.Module):
     Parameters
     ----------
     model : reads the prompts.
+    source : the exported model around it, where that writes prompts of its own; None for plain text.
     on_prompt : score the prompts' own tokens too, for losses that count them.
+
+    Attributes
+    ----------
+    prompts : what ``source`` has read of the data; batches name its prompts by their rows.
     """
 
-    def __init__(self, model: SoftPromptLM, *, on_prompt: bool = False) -> None:
+    def __init__(
+        self, model: SoftPromptLM, source: PromptModel | None = None, *, on_prompt: bool = False
+    ) -> None:
         super().__init__()
         self.model = model
-        self.on_prompt = on_prompt
+        self.source, self.on_prompt = source, on_prompt
+        self.prompts: Prompts | None = None
 
     @property
     def language_model(self) -> LanguageModel:
@@ -44,9 +56,15 @@ class Policy(nn.Module):
         """Pack trees the way this model reads them."""
         return self.model.pack(trees)
 
+    def encoded(self, rows: np.ndarray, packed: PackedTrees) -> Any:
+        """The towers' output for prompts of these rows, int64 ``[B]``; None for plain text."""
+        if self.prompts is None:
+            return None
+        return self.model.encode(self.prompts.inputs(rows, packed).to(self.model.device))
+
     def score(self, batch: PreferenceBatch) -> Completions:
         """Log-probabilities of all completions of a batch."""
-        return self.model.score(batch.packed)
+        return self.model.score(batch.packed, self.encoded(batch.rows, batch.packed))
 
     def preferences(self, batch: PreferenceBatch, ref_logps: Tensor | None = None) -> Preferences:
         """What a loss reads of a batch, with gradient where it is enabled.
@@ -54,7 +72,8 @@ class Policy(nn.Module):
         Args:
             ref_logps: reference sums of its completions, ``[C]``, for losses that compare with one.
         """
-        hidden = self.model.hidden(batch.packed).flatten(0, 1)
+        encoded = self.encoded(batch.rows, batch.packed)
+        hidden = self.model.hidden(batch.packed, encoded).flatten(0, 1)
         found = self.model.score_hidden(batch.packed, hidden)
         prompts: dict[str, Tensor] = {}
         if self.on_prompt:
@@ -69,6 +88,10 @@ class Policy(nn.Module):
             desirable=batch.desirable,
             **prompts,
         )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save the model as what it was loaded as."""
+        (self.model if self.source is None else self.source).save_pretrained(folder)
 
     def prompt_lengths(self, packed: PackedTrees) -> Tensor:
         """Scored tokens of each prompt, long ``[B]``: all but the first and soft ones."""
@@ -119,13 +142,16 @@ def build_policy(
         ValueError: the export has another language model, or nothing of the model would be trained.
     """
     torch.manual_seed(seed)
-    if start_from is None:
-        language_model = _new(config, texts)
+    source = None if start_from is None else load_prompt_model(start_from)
+    if source is not None:
+        if config != LanguageModelConfig():
+            raise ValueError(f"{start_from} brings its language model: leave model.language_model out")
+        model = source.lm
     else:
-        language_model = _exported(config, start_from)
-    if not any(p.requires_grad for p in language_model.parameters()):
+        model = SoftPromptLM(_new(config, texts) if start_from is None else _exported(config, start_from))
+    if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("nothing is trained: set language_model.training to lora or full")
-    return Policy(SoftPromptLM(language_model), on_prompt=on_prompt)
+    return Policy(model, source, on_prompt=on_prompt)
 
 
 def _new(config: LanguageModelConfig, texts: Iterable[str]) -> LanguageModel:

@@ -55,8 +55,9 @@ def read_table(model: PromptModel, table: PreferenceTable) -> Prompts:
 def examples_of(prompts: Prompts, rows: np.ndarray, *, drop_identical: bool) -> WrittenExamples:
     """The examples of some rows, without those whose chosen completion equals a rejected one."""
     trees = prompts.trees
-    same = [
-        drop_identical and any(np.array_equal(trees[row].completions[0], c) for c in trees[row].completions[1:])
-        for row in rows.tolist()
-    ]
-    return WrittenExamples(rows[~np.array(same, dtype=bool)], trees)
+    kept = [row for row in rows.tolist() if not (drop_identical and _identical(trees[row].completions))]
+    return WrittenExamples(np.array(kept, dtype=np.int64), trees)
+
+
+def _identical(completions: Sequence[np.ndarray]) -> bool:
+    return any(np.array_equal(completions[0], other) for other in completions[1:])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from align.batch import PreferenceBatch
@@ -34,27 +35,30 @@ class Samples(Callback):
         if max_new_tokens < 1:
             raise ValueError(f"sample_tokens must be at least 1, not {max_new_tokens}")
         self.folder, self.count, self.max_new_tokens = Path(folder), count, max_new_tokens
-        self._seen: dict[int, PromptTree] = {}
+        self._seen: dict[int, tuple[int, PromptTree]] = {}  # id -> row and prompt
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: PreferenceBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._seen |= dict(zip(batch.ids.tolist(), batch.trees, strict=True))
+        prompts = zip(batch.rows.tolist(), batch.trees, strict=True)
+        self._seen |= dict(zip(batch.ids.tolist(), prompts, strict=True))
         self._seen = {number: self._seen[number] for number in sorted(self._seen)[: self.count]}
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         seen, self._seen = self._seen, {}
         if not seen or not trainer.is_global_zero or trainer.sanity_checking:
             return
-        model = pl_module.trained_policy.model
-        tokenizer = model.language_model.tokenizer
-        with trainer.precision_plugin.forward_context():
-            replies = generate(model, list(seen.values()), max_new_tokens=self.max_new_tokens)
+        policy = pl_module.trained_policy
+        tokenizer = policy.language_model.tokenizer
+        rows, trees = np.array([row for row, _ in seen.values()]), [tree for _, tree in seen.values()]
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            encoded = policy.encoded(rows, policy.pack(trees))
+            replies = generate(policy.model, trees, encoded, max_new_tokens=self.max_new_tokens)
         with (
             replacing(self.folder / f"step-{trainer.global_step}.jsonl") as partial,
             partial.open("w", encoding="utf-8") as out,
         ):
-            for (number, tree), reply in zip(seen.items(), replies, strict=True):
+            for number, tree, reply in zip(seen, trees, replies, strict=True):
                 row = {
                     "id": number,
                     "prompt": tokenizer.decode(tree.prompt_ids),

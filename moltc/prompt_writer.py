@@ -92,7 +92,8 @@ class PromptWriter:
         ``a`` and ``b`` are rows of the molecule table, ``pair`` the prompt's number in its batch; each
         answer becomes a completion, after the property step where the model writes it.
         """
-        layout = self._same_for_all or self.builder.layout(self.pieces(text))
+        fixed = None if text.query else self._same_for_all
+        layout = fixed or self.builder.layout(self.pieces(text))
         completions = [self.answer_ids(answer) for answer in answers]
         if completions and self.cot.writes_properties:
             step = self.builder.following(self.reasoning(text))
@@ -102,14 +103,10 @@ class PromptWriter:
     @cached_property
     def _same_for_all(self) -> PromptLayout | None:
         """The prompt that every pair of the task has when nothing of the pair is written in it."""
-        if self.config.prompt.smiles or self.cot.teacher_force_properties or self.asks:
+        question = self.task.kind.question_template(self.task.property)
+        if self.config.prompt.smiles or self.cot.teacher_force_properties or "{query}" in question:
             return None
         return self.builder.layout(self.pieces(PairText("")))
-
-    @property
-    def asks(self) -> bool:
-        """Whether each row asks a question of its own."""
-        return "{query}" in self.task.kind.question_template(self.task.property)
 
     def answer_ids(self, answer: str) -> np.ndarray:
         """Ids of an answer where it stands: after the written property step, or directly after the prompt."""

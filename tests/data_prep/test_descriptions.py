@@ -66,7 +66,7 @@ def test_texts_stand_as_in_the_folders_or_as_the_user_gives_them(folders, tmp_pa
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["property_text"]["supplied"] == 1
     assert report["property_text"]["carried_over"] == 11
-    assert report["split"]["sizes"] == {"train": 65, "valid": 1, "test": 0, "none": 0}
+    assert report["split"]["sizes"] == {"train": 64, "valid": 1, "test": 1, "none": 0}
     assert pairs["text"].null_count() == pairs["label"].null_count() == len(pairs)
     assert pairs["family"].unique().to_list() == ["description"]
 

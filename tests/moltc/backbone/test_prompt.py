@@ -84,6 +84,20 @@ def test_a_tokenizer_without_end_token_is_refused(tokenizer: Any) -> None:
         PromptBuilder(plain, lambda role, slot: role, 3)
 
 
+def test_prompts_that_differ_in_their_entities_share_a_layout(builder: PromptBuilder) -> None:
+    pieces = ["Drug: ", Soft("drug", 1), "\nSolvent: ", Soft("solvent", 2), "\nAnswer:"]
+    layout = builder.layout(pieces)
+    for entities in ({1: "CCO", 2: "O"}, {1: "N", 2: "CCO"}):
+        once, anew = (
+            layout.tree(entities, [builder.completion("yes")]),
+            builder.build(pieces, entities, ["yes"]),
+        )
+        assert once.slots == anew.slots
+        assert [run.entity for run in once.slots] == list(entities.values())
+        np.testing.assert_array_equal(once.prompt_ids, anew.prompt_ids)
+        np.testing.assert_array_equal(once.completions[0], anew.completions[0])
+
+
 def test_each_distinct_text_is_tokenised_once(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     encode: Callable[..., list[int]] = tokenizer.encode
