@@ -110,7 +110,8 @@ class PairAnswerer:
         except ValueError as error:
             raise ValueError(f"prompt {number}: {error}") from error
         writer = self.model.writers[task]
-        wanted = {"a", *("b" for _ in writer.keys[1:]), *("query" for _ in range(writer.asks))}
+        asks = "{query}" in writer.task.kind.question_template(writer.task.property)
+        wanted = {"a"} | ({"b"} if len(writer.keys) > 1 else set()) | ({"query"} if asks else set())
         if set(asked) - {"task"} != wanted:
             raise ValueError(
                 f"prompt {number} has {sorted(asked)}; {writer.task.name} is asked by {sorted(wanted)}"

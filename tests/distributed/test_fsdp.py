@@ -120,3 +120,31 @@ def test_command_line_run_is_tested_exported_and_asked(pairs_folder, tmp_path):
     predictor = PairPredictor.from_pretrained(root / "export")
     answers = predictor.predict(list(expected.select("smiles_a", "smiles_b").iter_rows()))
     assert [answer.text for answer in answers] == expected["text"].to_list()
+
+
+def test_adapters_on_a_bfloat16_model_train_sharded(pairs_folder, tmp_path):
+    """Promise: base weights and adapters of two types are spread together, and the export is asked."""
+    folder, root = pairs_folder("solvation"), tmp_path / "run"
+    options = {
+        "trainer__devices": 2,
+        "trainer__strategy": "fsdp2",
+        "trainer__max_epochs": 1,
+        "model__language_model__name": write_opt(tmp_path / "opt"),
+        "model__language_model__training": "lora",
+        "model__language_model__dtype": "bfloat16",
+    }
+    moltc_together(arguments("fit", folder, root, **options), logs=tmp_path / "logs")
+    adapter = load_file(root / "export/adapter/adapter_model.safetensors")
+    assert any(bool(weight.any()) for name, weight in adapter.items() if "lora_B" in name), (
+        "nothing was trained"
+    )
+    (answer,) = PairPredictor.from_pretrained(root / "export").predict([("CCO", "O")])
+    assert answer.valid
+
+
+def test_several_tasks_are_refused(pairs_folder, tmp_path):
+    """Promise: what sharded training cannot do is said before it begins."""
+    folders = f"[{pairs_folder('solvation')},{pairs_folder('ddi')}]"
+    command = arguments("fit", folders, tmp_path / "run", trainer__strategy="fsdp2", trainer__devices=1)
+    told = moltc_together(command, logs=tmp_path / "logs", count=1, status=2)
+    assert "under fsdp2 one task is trained; train several under ddp" in told

@@ -26,7 +26,7 @@ def writer_of(config: str, table: PairTable) -> PromptWriter:
     return build(tiny_config(**CONFIGS[config]), table).writers[0]
 
 
-@pytest.mark.parametrize("family", ["solvation", "typed", "side_effects"])
+@pytest.mark.parametrize("family", ["solvation", "typed-ddi", "side-effect"])
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_prompt_is_that_of_its_own_pieces(config, family, pairs):
     table = pairs(family)

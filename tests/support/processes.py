@@ -75,8 +75,14 @@ def together(job: Callable[..., int], *args: Any, logs: Path, count: int = 2) ->
     )
 
 
-def moltc_together(arguments: Sequence[str], *, logs: Path, count: int = 2) -> None:
-    """Run a ``moltc`` command in ``count`` processes."""
+def _moltc(arguments: list[str], status: int) -> int:
     from moltc.cli import main
 
-    together(main, list(arguments), logs=logs, count=count)
+    return 0 if main(arguments) == status else 1
+
+
+def moltc_together(arguments: Sequence[str], *, logs: Path, count: int = 2, status: int = 0) -> str:
+    """Run a ``moltc`` command in ``count`` processes, which must end with ``status``; returns what the first
+    one printed."""
+    together(_moltc, list(arguments), status, logs=logs, count=count)
+    return (logs / "rank0.log").read_text()
