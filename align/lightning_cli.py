@@ -3,8 +3,8 @@ run.
 
 A run lives in one folder, ``trainer.default_root_dir``: logs/version_N/ (config.yaml, metrics.csv; a number
 for each start), checkpoints/, reference/ (cached log-probabilities), samples/ and margins/ (one file for each
-validation), test/ (results.json, report.html, plots) and export/ (the model, for ``align score``,
-``model.start_from`` and others).
+validation), test/ (results.json, report.html, plots), export/ (the model, for ``align score``,
+``model.start_from`` and others) and, where it is tracked, wandb/.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import sys
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
+import yaml
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
@@ -38,9 +40,23 @@ from data_prep.errors import DataError
 from moltc.backbone.checkpoint import CheckpointError
 from moltc.backbone.lineage import Lineage
 from moltc.backbone.selection import BestCheckpoint, StopEarly
+from moltc.backbone.tracking import RunTracker, WandbConfig
 from moltc.backbone.training import AtomicCheckpointIO, LastCheckpoint
 
 USER_ERRORS = (CheckpointError, DataError, ValueError, OSError, MisconfigurationException)
+
+
+class TrackedConfig(SaveConfigCallback):
+    """Saves the resolved configuration with the run; a tracker gets it too, and the report of the data."""
+
+    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        tracker = next((logger for logger in trainer.loggers if isinstance(logger, RunTracker)), None)
+        if tracker is None or stage == "predict":
+            return
+        tracker.log_hyperparams(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
+        report = Path(self.config.data.folder) / "report.json"
+        if report.is_file():
+            tracker.log_artifact(report, name=f"data-report-{report.parent.name}", kind="data-report")
 
 
 class PreferenceCLI(LightningCLI):
@@ -69,6 +85,13 @@ class PreferenceCLI(LightningCLI):
             help="validation prompts answered greedily at each validation (samples/step-N.jsonl); 0: none",
         )
         parser.add_argument("--sample_tokens", type=int, default=64, help="longest such answer")
+        parser.add_argument(
+            "--tracking",
+            type=Literal["none", "wandb"],
+            default="none",
+            help="wandb: keep the run on Weights & Biases too, offline where no API key is found",
+        )
+        parser.add_class_arguments(WandbConfig, "wandb")
 
     def _parse_ckpt_path(self) -> None:
         """Checkpoints hold no options here; they are read, and checked, when they are loaded."""
@@ -85,16 +108,43 @@ class PreferenceCLI(LightningCLI):
         if isinstance(limit, int) or limit not in (None, 1.0):  # the integer 1 means one batch
             raise ValueError("limit_test_batches would leave examples out of the results: leave it out")
         self.lineage = Lineage(root, self._get(self.config_init, "ckpt_path"))
+        self.tracker = self._tracker(root)
         plugins = config.plugins or []
         bar = [RichProgressBar()] if config.enable_progress_bar is not False else []
         ours = {
             "default_root_dir": str(root),
-            "logger": CSVLogger(root, name="logs") if config.logger is None else config.logger,
+            "logger": self._loggers(root, config.logger),
             "plugins": [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()],
             "callbacks": [*(config.callbacks or []), *self._callbacks(root, config.limit_val_batches), *bar],
             "use_distributed_sampler": False,  # the data module shares batches out itself
         }
         return super().instantiate_trainer(**(ours | kwargs))
+
+    def _tracker(self, root: Path) -> RunTracker | None:
+        """The W&B run of this start, if it is tracked: its checkpoint's, or a new one."""
+        config: WandbConfig = self._get(self.config_init, "wandb")
+        if self._get(self.config_init, "tracking") == "none":
+            if config != WandbConfig():
+                raise ValueError("the wandb options need --tracking wandb; add it, or leave them out")
+            return None
+        tracker = RunTracker(config, root, self.lineage.run_id, project="align")
+        if tracker.mode == "disabled":
+            return None
+        self.lineage.run_id = tracker.run_id
+        return tracker
+
+    def _loggers(self, root: Path, given: Any) -> Any:
+        """The configured loggers, metrics.csv if none, and the tracker beside them."""
+        if given is None or (self.tracker and given is True):
+            given = CSVLogger(root, name="logs")
+        if self.tracker is None:
+            return given
+        others = [] if given is False else given if isinstance(given, list) else [given]
+        return [*others, self.tracker]
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        with self.tracker or nullcontext():
+            super()._run_subcommand(subcommand)
 
     def _callbacks(self, root: Path, validated: int | float | None) -> list[Any]:
         """What watches, keeps and ends a run; the resume checkpoint is written when all others are done."""
@@ -135,6 +185,8 @@ class PreferenceCLI(LightningCLI):
         if self.trainer.is_global_zero:
             export = self.root / "export"
             self.model.export(export)
+            if self.tracker:
+                self.tracker.log_artifact(export, name=f"model-{self.tracker.root.name}", kind="model")
             say.print(f"model:  {export}", markup=False)
 
     def before_validate(self) -> None:
@@ -171,6 +223,8 @@ class PreferenceCLI(LightningCLI):
             samples=self._last_samples(),
             notes=[f"optimiser steps skipped as not finite: {self.model.skipped_steps}"],
         )
+        if self.tracker:
+            self.tracker.log_results(results, {}, sorted(pictures.values()))
         table = Table("", "mean", "95 % interval")
         for name, metric in results.items():
             table.add_row(name, *format_metric(metric))
@@ -214,7 +268,7 @@ def run(command: str, arguments: Sequence[str] | None = None) -> int:
             PreferenceModule,
             PreferenceDataModule,
             args=None if arguments is None else list(arguments),
-            save_config_callback=SaveConfigCallback,
+            save_config_callback=TrackedConfig,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={name: {"exit_on_error": False} for name in LIGHTNING} | {"exit_on_error": False},
             seed_everything_default=0,

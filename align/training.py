@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ from lightning.pytorch.callbacks import Callback
 
 from align.batch import PreferenceBatch
 from align.plots import margin_histogram
+from align.policy import Policy
 from data_prep.files import replacing
 from moltc.backbone.decoding import generate
 from moltc.backbone.prompt import PromptTree
+from moltc.backbone.tracking import RunTracker
 
 
 class Samples(Callback):
     """Greedy replies to a few validation prompts, one JSONL file for each validation.
 
-    The prompts are those of the first examples of the split by their id, so that files can be compared.
+    They are the first by example id of those that leave room for a reply, so that files can be compared; with
+    several processes, of those that the first one validates.
 
     Parameters
     ----------
@@ -40,32 +44,38 @@ class Samples(Callback):
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: PreferenceBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        prompts = zip(batch.rows.tolist(), batch.trees, strict=True)
-        self._seen |= dict(zip(batch.ids.tolist(), prompts, strict=True))
+        window = pl_module.trained_policy.language_model.max_positions or math.inf
+        for number, row, tree in zip(batch.ids.tolist(), batch.rows.tolist(), batch.trees, strict=True):
+            if len(tree.prompt_ids) + self.max_new_tokens <= window:
+                self._seen[number] = (row, tree)
         self._seen = {number: self._seen[number] for number in sorted(self._seen)[: self.count]}
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         seen, self._seen = self._seen, {}
         if not seen or not trainer.is_global_zero or trainer.sanity_checking:
             return
-        policy = pl_module.trained_policy
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            records = self._replies(pl_module.trained_policy, seen)
+        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        with replacing(self.folder / f"step-{trainer.global_step}.jsonl") as partial:
+            partial.write_text(text, encoding="utf-8")
+        for tracker in trackers(trainer):
+            tracker.log_table("val/samples", list(records[0]), [list(record.values()) for record in records])
+
+    def _replies(self, policy: Policy, seen: dict[int, tuple[int, PromptTree]]) -> list[dict[str, Any]]:
         tokenizer = policy.language_model.tokenizer
         rows, trees = np.array([row for row, _ in seen.values()]), [tree for _, tree in seen.values()]
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
-            encoded = policy.encoded(rows, policy.pack(trees))
-            replies = generate(policy.model, trees, encoded, max_new_tokens=self.max_new_tokens)
-        with (
-            replacing(self.folder / f"step-{trainer.global_step}.jsonl") as partial,
-            partial.open("w", encoding="utf-8") as out,
-        ):
-            for number, tree, reply in zip(seen, trees, replies, strict=True):
-                row = {
-                    "id": number,
-                    "prompt": tokenizer.decode(tree.prompt_ids),
-                    "chosen": tokenizer.decode(tree.completions[0], skip_special_tokens=True),
-                    "reply": tokenizer.decode(reply, skip_special_tokens=True),
-                }
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        encoded = policy.encoded(rows, policy.pack(trees))
+        replies = generate(policy.model, trees, encoded, max_new_tokens=self.max_new_tokens)
+        return [
+            {
+                "id": number,
+                "prompt": tokenizer.decode(tree.prompt_ids),
+                "chosen": tokenizer.decode(tree.completions[0], skip_special_tokens=True),
+                "reply": tokenizer.decode(reply, skip_special_tokens=True),
+            }
+            for number, tree, reply in zip(seen, trees, replies, strict=True)
+        ]
 
 
 class MarginHistograms(Callback):
@@ -83,7 +93,14 @@ class MarginHistograms(Callback):
         margins = reward_margins(pl_module.evaluated)
         if trainer.is_global_zero and not trainer.sanity_checking and len(margins):
             title = f"reward margins after step {trainer.global_step}"
-            margin_histogram(self.folder / f"step-{trainer.global_step}.png", margins, title=title)
+            path = margin_histogram(self.folder / f"step-{trainer.global_step}.png", margins, title=title)
+            for tracker in trackers(trainer):
+                tracker.log_images({"val/margins": path})
+
+
+def trackers(trainer: Any) -> list[RunTracker]:
+    """The W&B runs among a trainer's loggers."""
+    return [logger for logger in trainer.loggers if isinstance(logger, RunTracker)]
 
 
 def reward_margins(output: Any) -> np.ndarray:

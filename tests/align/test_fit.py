@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from offline_runs import offline_runs
 from safetensors.torch import load_file
 from tiny_preferences import arguments, write_llama, write_records
 
@@ -149,6 +150,20 @@ def test_adapter_is_exported_as_an_adapter(file: Path, tmp_path: Path) -> None:
     after = load_file(tmp_path / "again/export/adapter/adapter_model.safetensors")
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_tracked_run_is_kept_offline(file: Path, tmp_path: Path, monkeypatch) -> None:
+    """Promise: metrics, samples, margins and results are kept for ``wandb sync``; nothing is sent."""
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    options = {"tracking": "wandb", "wandb__mode": "offline", "trainer__max_epochs": 1}
+    assert main(arguments("fit", file, tmp_path, **options)) == 0
+    (found,) = offline_runs(tmp_path)
+    assert found.run.project == "align"
+    assert found.config["model"]["loss"]["method"] == "dpo"
+    for name in ("train/loss", "val/rewards/accuracies", "val/samples", "val/margins"):
+        assert found.series(name), name
+    assert found.summary["test/rewards/accuracies_low"] <= found.summary["test/rewards/accuracies"]
+    assert "model.safetensors" in found.files("model")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
