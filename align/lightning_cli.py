@@ -10,10 +10,6 @@ validation), test/ (results.json, report.html, plots), export/ (the model, for `
 from __future__ import annotations
 
 import json
-import logging
-import sys
-import warnings
-from argparse import ArgumentError
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -38,6 +34,7 @@ from align.results import held_out_results
 from align.training import MarginHistograms, Samples, reward_margins
 from data_prep.errors import DataError
 from moltc.backbone.checkpoint import CheckpointError
+from moltc.backbone.command_line import TRAINER_DEFAULTS, chosen_seed, run_quietly
 from moltc.backbone.lineage import Lineage
 from moltc.backbone.selection import BestCheckpoint, StopEarly
 from moltc.backbone.tracking import RunTracker, WandbConfig
@@ -63,8 +60,8 @@ class PreferenceCLI(LightningCLI):
     """The command line of :class:`align.module.PreferenceModule`."""
 
     def add_arguments_to_parser(self, parser: Any) -> None:
-        parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)  # one seed for all
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=chosen_seed)  # one seed for all
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=chosen_seed)
         parser.link_arguments("model.loss.method", "data.targets_only", compute_fn=_imitates)
         parser.add_argument(
             "--checkpoint_every",
@@ -244,11 +241,6 @@ class PreferenceCLI(LightningCLI):
             Console(highlight=False).print(f"scores: {path}", markup=False)
 
 
-def _seed(seed_everything: bool | int | None) -> int:
-    """The seed of weights, data order and noise; true and false choose 0."""
-    return 0 if seed_everything is None or isinstance(seed_everything, bool) else seed_everything
-
-
 def _imitates(method: str) -> bool:
     """Whether a method reads the chosen completions alone."""
     return method == "sft"
@@ -256,14 +248,12 @@ def _imitates(method: str) -> bool:
 
 def run(command: str, arguments: Sequence[str] | None = None) -> int:
     """Run one Lightning command (``arguments`` default to the process's own); user errors are one line."""
-    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):  # hardware lists and tips
-        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # callers pass their own
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # a resumed run's own
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # inside Lightning
-    warnings.filterwarnings("ignore", message=".*recommended to use `self.log")  # logged values are global
-    warnings.filterwarnings("ignore", message="Found .* in eval mode")  # training without dropout
-    try:
+    quiet = (
+        ".*recommended to use `self.log",  # logged values are global
+        "Found .* in eval mode",  # training without dropout
+    )
+
+    def start() -> None:
         PreferenceCLI(
             PreferenceModule,
             PreferenceDataModule,
@@ -272,18 +262,8 @@ def run(command: str, arguments: Sequence[str] | None = None) -> int:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={name: {"exit_on_error": False} for name in LIGHTNING} | {"exit_on_error": False},
             seed_everything_default=0,
-            trainer_defaults={
-                "log_every_n_steps": 1,
-                "num_sanity_val_steps": 0,
-                "enable_model_summary": False,
-            },
+            trainer_defaults=TRAINER_DEFAULTS,
             auto_configure_optimizers=False,
         )
-    except ArgumentError as error:  # an option; its own message may go over several lines
-        said = " ".join(str(error).split())
-        print(f"align {command}: {said}; see align {command} --help", file=sys.stderr)
-        return 2
-    except USER_ERRORS as error:
-        print(f"align {command}: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return run_quietly("align", command, start, USER_ERRORS, quiet)

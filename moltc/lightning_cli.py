@@ -8,10 +8,6 @@ for each start), checkpoints/, test/ (metrics, plots, report.html, pairs.html), 
 
 from __future__ import annotations
 
-import logging
-import sys
-import warnings
-from argparse import ArgumentError
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -28,6 +24,7 @@ from rich.console import Console
 
 from data_prep.errors import DataError
 from moltc.backbone.checkpoint import CheckpointError
+from moltc.backbone.command_line import TRAINER_DEFAULTS, chosen_seed, run_quietly
 from moltc.cli import LIGHTNING
 from moltc.data import PairDataModule
 from moltc.drawings import chosen_pairs, describe, write_pairs_page
@@ -67,8 +64,8 @@ class PairCLI(LightningCLI):
     """The command line of :class:`moltc.module.PairModule`."""
 
     def add_arguments_to_parser(self, parser: Any) -> None:
-        parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)  # one seed for all
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=chosen_seed)  # one seed for all
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=chosen_seed)
         parser.add_argument(
             "--fingerprint_baselines",
             type=bool,
@@ -266,23 +263,14 @@ def _asked(model: MolTC) -> str:
     return " ".join(words)
 
 
-def _seed(seed_everything: bool | int | None) -> int:
-    """The seed of weights, data order and noise; true and false choose 0."""
-    return 0 if seed_everything is None or isinstance(seed_everything, bool) else seed_everything
-
-
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def run(command: str, arguments: Sequence[str] | None = None) -> int:
     """Run one Lightning command (``arguments`` default to the process's own); user errors are one line."""
-    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):  # hardware lists and tips
-        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # the demo passes its own
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # a resumed run's own
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # inside Lightning
-    try:
+
+    def start() -> None:
         PairCLI(
             PairModule,
             PairDataModule,
@@ -291,18 +279,8 @@ def run(command: str, arguments: Sequence[str] | None = None) -> int:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={name: {"exit_on_error": False} for name in LIGHTNING} | {"exit_on_error": False},
             seed_everything_default=0,
-            trainer_defaults={
-                "log_every_n_steps": 1,
-                "num_sanity_val_steps": 0,
-                "enable_model_summary": False,
-            },
+            trainer_defaults=TRAINER_DEFAULTS,
             auto_configure_optimizers=False,
         )
-    except ArgumentError as error:  # an option; its own message may go over several lines
-        said = " ".join(str(error).split())
-        print(f"moltc {command}: {said}; see moltc {command} --help", file=sys.stderr)
-        return 2
-    except USER_ERRORS as error:
-        print(f"moltc {command}: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return run_quietly("moltc", command, start, USER_ERRORS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,9 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from tiny_pairs import Slow as Slow
+from tiny_pairs import StopAt as StopAt
+from tiny_pairs import StoppedError as StoppedError
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from align.batch import PreferenceBatch
@@ -181,31 +183,6 @@ def arguments(command: str, file: Path, root: Path, **options: Any) -> list[str]
     named = {name.replace("__", "."): value for name, value in options.items()}
     every = FIT_OPTIONS | {"data.folder": file, "trainer.default_root_dir": root} | named
     return [command, *(f"--{name}={value}" for name, value in every.items())]
-
-
-class StoppedError(Exception):
-    """What :class:`StopAt` raises."""
-
-
-class StopAt(lightning.Callback):
-    """Ends a run before the given optimiser step, as a crash would."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.step:
-            raise StoppedError
-
-
-class Slow(lightning.Callback):
-    """Waits before each batch, so that a run lasts long enough to be killed in the middle."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        time.sleep(self.seconds)
 
 
 class Poison(lightning.Callback):
