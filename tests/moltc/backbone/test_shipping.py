@@ -50,9 +50,17 @@ def test_a_batch_arrives_as_it_left():
     arrived.scores += 1  # and may be written to
 
 
-def test_a_tensor_that_numpy_cannot_hold_is_an_error():
-    with pytest.raises(TypeError, match="BFloat16"):
-        Shipped(lambda rows: torch.zeros(1, dtype=torch.bfloat16))([0])
+def test_types_that_numpy_lacks_and_nested_values_arrive():
+    sent = {"half": torch.ones(2, 3, dtype=torch.bfloat16), "pair": (torch.tensor(4), [torch.tensor(5)])}
+    arrived = unpacked(Shipped(lambda rows: sent)([0]))
+    assert torch.equal(arrived["half"], sent["half"]) and arrived["half"].dtype == torch.bfloat16
+    assert arrived["pair"] == (torch.tensor(4), [torch.tensor(5)])
+
+
+def test_packing_leaves_the_batch_as_it_was():
+    batch = mixed([1, 2])
+    Shipped(lambda rows: batch)([0])
+    same(batch, mixed([1, 2]))
 
 
 class Pairs(ResumableBatches):
