@@ -1,4 +1,4 @@
-"""The ``align`` command: ``fit | validate | test | predict`` (LightningCLI) and ``score``.
+"""The ``align`` command: ``fit | validate | test | predict`` (LightningCLI), ``score`` and ``study``.
 
 Libraries are imported by the command that needs them, so that help is quick.
 """
@@ -55,6 +55,20 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"])
     score.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
     score.set_defaults(run=run_score)
+    study = commands.add_parser(
+        "study",
+        help="many losses from one start: trains what is missing, prints the tables",
+        description="Trains every method of a study, on clean and on turned preferences, under each seed "
+        "from the start of that seed, and prints tables of the held-out examples with intervals. A study "
+        "that was interrupted goes on with the first training that is missing.",
+    )
+    study.add_argument(
+        "config", type=Path, metavar="CONFIG", help="YAML, e.g. configs/align/studies/hh_rlhf.yaml"
+    )
+    study.add_argument(
+        "--tables", action="store_true", help="train nothing: the tables of what there is already"
+    )
+    study.set_defaults(run=run_study)
     return parser
 
 
@@ -92,6 +106,27 @@ def run_score(arguments: argparse.Namespace) -> int:
         print(f"{arguments.input}:{refusal.line}: {refusal.reason}", file=sys.stderr)
     print(f"{scored} rows scored, {len(refused)} refused; written to {arguments.out}")
     return 1 if refused else 0
+
+
+def run_study(arguments: argparse.Namespace) -> int:
+    """Train what a study lacks, then print its tables, which are also kept in its folder."""
+    from align.study import StudyConfig
+    from align.study_run import StudyRun, quietly
+    from align.study_table import StudyTables
+    from data_prep.files import replacing
+
+    study = StudyRun(StudyConfig.load(arguments.config))
+    missing = [] if arguments.tables else study.missing()
+    with quietly():
+        for number, cell in enumerate(missing, start=1):
+            line = study.train(cell)
+            accuracy, seconds = line["results"]["accuracy"], line["seconds"]
+            print(f"{number}/{len(missing)} {cell}: accuracy {accuracy:.3f}, {seconds:.0f} s", flush=True)
+    tables = StudyTables(study).markdown()
+    with replacing(study.root / f"{arguments.config.stem}.md") as partial:
+        partial.write_text(tables, encoding="utf-8")
+    print(tables, end="")
+    return 0
 
 
 if __name__ == "__main__":

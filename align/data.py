@@ -43,6 +43,7 @@ class PreferenceDataModule(lightning.LightningDataModule):
     draw : which ones: the first, a fixed draw of each example, or one that is drawn anew each epoch.
         Validation and test hold those of the first epoch.
     targets_only : give supervised training what it imitates, the chosen completions alone.
+    unpair : make each completion an example of its own, desirable if it is the chosen one, as KTO reads them.
     flip_noise : probability that a training example is turned round, by (seed, example id).
     flip_exact : turn round exactly that share, rounded.
     pool : batches whose examples are sorted by length together; 1: the order is random alone.
@@ -66,6 +67,7 @@ class PreferenceDataModule(lightning.LightningDataModule):
         negatives: int | None = None,
         draw: Draw = "first",
         targets_only: bool = False,
+        unpair: bool = False,
         flip_noise: float = 0.0,
         flip_exact: bool = False,
         pool: int = 16,
@@ -87,11 +89,14 @@ class PreferenceDataModule(lightning.LightningDataModule):
             raise ValueError("flip_exact has no effect without flip_noise; leave it out")
         if targets_only and (negatives is not None or draw != "first"):
             raise ValueError("targets_only leaves no rejected completion; leave negatives and draw out")
+        if unpair and (targets_only or negatives is not None or draw != "first"):
+            raise ValueError("unpair leaves single completions; leave targets_only, negatives and draw out")
         self.folder, self.batch_size, self.eval_batch_size = folder, batch_size, eval_batch_size
         self.limits = Limits(max_tokens, max_prompt_tokens, max_completion_tokens, truncate, drop_identical)
         self.chat = ChatFormat(chat_template, header_in_response)
         self.negatives = Negatives(negatives, draw, seed)
-        self.targets_only, self.flip_noise, self.flip_exact = targets_only, flip_noise, flip_exact
+        self.targets_only, self.unpair = targets_only, unpair
+        self.flip_noise, self.flip_exact = flip_noise, flip_exact
         self.pool, self.num_workers, self.seed = pool, num_workers, seed
         self.max_train_examples, self.max_eval_examples = max_train_examples, max_eval_examples
         self.table: PreferenceTable | None = None
@@ -111,6 +116,8 @@ class PreferenceDataModule(lightning.LightningDataModule):
         is_built = PreferenceTable.is_built(self.folder)
         plan = None if is_built else PreferencePlan(split=SplitPlan(seed=self.seed))
         table = PreferenceTable.load(self.folder, plan)
+        if self.unpair:
+            table = table.unpaired()
         if self.flip_noise:
             table = table.with_flips(self.flip_noise, seed=self.seed, exact=self.flip_exact)
             log.info("%d training examples are turned round", table.flipped.sum())

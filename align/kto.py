@@ -88,6 +88,10 @@ class KtoLoss:
         kept = batch.scored[:, 0]
         return Totals(int(kept.sum()), int(chosen_tokens(batch, kept)))
 
+    def rewards(self, batch: Preferences) -> Tensor:
+        """Beta times the log-ratio of each completion, ``[N, 1 + K]``."""
+        return self.beta * batch.log_ratios()
+
     def __call__(self, batch: Preferences, state: GapState = FRESH, step: Step = ALONE) -> LossOutput:
         refuse_selection(step, "kto")
         whole, own = gathered(batch, step, alone=False)

@@ -45,6 +45,7 @@ DATA_SETTINGS = (
     "chat",
     "negatives",
     "targets_only",
+    "unpair",
     "flip_noise",
     "flip_exact",
     "pool",
@@ -165,7 +166,7 @@ class PreferenceModule(lightning.LightningModule):
             have = "single completions" if table.is_unpaired else "pairs or lists"
             raise ValueError(
                 f"{self.data.folder} holds {have}, and method: {method} reads the other kind: choose another "
-                "method (kto is that of single completions), or data-prep preferences --unpair"
+                "method (kto is that of single completions), or set data.unpair: true"
             )
 
     @property

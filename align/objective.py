@@ -111,6 +111,10 @@ class PreferenceLoss(Protocol):
     def count(self, batch: Preferences) -> Totals:
         """What a part adds to the optimiser batch's totals."""
 
+    def rewards(self, batch: Preferences) -> Tensor | None:
+        """What the loss takes each completion to be worth, ``[N, 1 + K]``, at the beta of the settings; zero
+        where nothing is scored, None for a loss that compares nothing."""
+
     def __call__(self, batch: Preferences, state: GapState = FRESH, step: Step = ALONE) -> LossOutput:
         """The loss of this process's rows.
 

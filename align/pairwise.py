@@ -112,7 +112,7 @@ class PairwiseLoss:
             gauges["loss/at_batch_beta"] = self.reduction(self.pair_loss(compared), kept).detach()
 
         mine = rows.rows(unit.own).detached()
-        chosen_rewards, rejected_rewards = self._rewards(mine, scores[unit.own].detach())
+        rewards = self.rewards(mine)
         return LossOutput(
             loss=scaled_gradient(loss, unit.scale),
             batch=mine,
@@ -120,8 +120,8 @@ class PairwiseLoss:
             per_example=losses[unit.own].detach(),
             weights=weights[unit.own],
             kept=kept[unit.own],
-            chosen_rewards=chosen_rewards,
-            rejected_rewards=rejected_rewards,
+            chosen_rewards=rewards[:, 0],
+            rejected_rewards=rewards[:, 1:],
             gap=gaps[unit.own],
             offset=offset[unit.own],
             sampling_weights=self.selector.log_weights(gaps[unit.own], common.spread).exp(),
@@ -169,17 +169,20 @@ class PairwiseLoss:
         ids = torch.arange(len(whole), device=usable.device) if whole.ids is None else whole.ids
         return self.selector.select(gaps, usable, spread, ids, step.key)
 
-    def _rewards(self, rows: Preferences, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Rewards at the beta of the settings; alpha-DPO mixes the log-ratio into its log-probabilities."""
-        beta = scores.new_tensor(self.beta_policy.beta)
-        rewards = scores
-        if self.score != "log_ratio":
-            rewards = rows.sums(length_normalize=self.length_normalize)
+    def rewards(self, batch: Preferences) -> Tensor:
+        """Rewards ``[N, 1 + K]`` at the beta of the settings; zero where nothing is scored.
+
+        Beta times the score, but for log-odds the log-probability, with which alpha-DPO mixes the log-ratio.
+        """
+        beta = batch.sums().new_tensor(self.beta_policy.beta)
+        if self.score == "log_ratio":
+            values = batch.log_ratios(length_normalize=self.length_normalize)
+        else:
+            values = batch.sums(length_normalize=self.length_normalize)
             if isinstance(self.margin, AdaptiveMargin):
-                ratios = rows.log_ratios(length_normalize=self.length_normalize)
-                rewards = rewards - self.margin.alpha_inside(beta) * ratios
-        rewards = torch.where(rows.scored, beta * rewards, 0.0)
-        return rewards[:, 0], rewards[:, 1:]
+                ratios = batch.log_ratios(length_normalize=self.length_normalize)
+                values = values - self.margin.alpha_inside(beta) * ratios
+        return torch.where(batch.scored, beta * values, 0.0)
 
     def _gauges(
         self,

@@ -15,6 +15,7 @@ import polars as pl
 from data_prep.errors import DataError
 from data_prep.files import existing
 from data_prep.flips import draw_flips, swapped_with
+from data_prep.preference_records import Example
 from data_prep.preferences import COLUMNS, TABLE, PreferencePlan, collect, file_source, record_source
 from data_prep.records import PARTS
 from data_prep.tables import read_parquet
@@ -198,6 +199,37 @@ class PreferenceTable:
             completions=pl.concat_list("target"), kind=pl.lit("unpaired"), desirable=pl.lit(True)
         )
         return PreferenceTable.of(single.select(list(COLUMNS)), self.name)
+
+    def unpaired(self) -> PreferenceTable:
+        """Each completion as an example of its own, desirable if it is the chosen one; for KTO.
+
+        The examples are those that ``data-prep preferences --unpair`` makes of the same records, and keep
+        their split. A table of single completions stays as it is.
+
+        Raises:
+            ValueError: :meth:`with_flips` has turned examples round; turn those of the result instead.
+        """
+        if self.is_unpaired:
+            return self
+        if self.swapped.any():
+            raise ValueError(f"{self.name} has flips: take it apart first, then turn labels over")
+        count = pl.col("completions").list.len()
+        frame = self.frame.with_columns(
+            desirable=pl.int_ranges(0, count).list.eval(pl.element() == 0), sft_target=pl.lit(None, pl.String)
+        ).explode("completions", "desirable")
+        ids = [
+            Example(prompt, (text,), "unpaired", chat, desirable).example_id
+            for prompt, chat, text, desirable in frame.select(
+                "prompt", "chat", "completions", "desirable"
+            ).iter_rows()
+        ]
+        single = frame.with_columns(
+            example_id=pl.Series(ids, dtype=pl.Int64),
+            completions=pl.concat_list("completions"),
+            kind=pl.lit("unpaired"),
+        )
+        unique = single.unique("example_id", keep="first", maintain_order=True)
+        return PreferenceTable.of(unique.select(list(COLUMNS)), self.name)
 
 
 def _parquet_columns(path: Path) -> set[str]:

@@ -43,6 +43,9 @@ class SftLoss:
         kept = batch.scored[:, 0]
         return Totals(int(kept.sum()), int(chosen_tokens(batch, kept)))
 
+    def rewards(self, batch: Preferences) -> None:
+        """None: nothing is compared."""
+
     def __call__(self, batch: Preferences, state: GapState = FRESH, step: Step = ALONE) -> LossOutput:
         refuse_selection(step, "sft")
         whole, own = gathered(batch, step, alone=True)

@@ -16,7 +16,7 @@ class CardFile:
 
     ``read`` files make up the default build; ``part`` is the file's own part (train, valid, test) where the
     publication splits by file. A ``companion`` holds no rows: readers look things up in it, for every build
-    or for that of the published split.
+    or for that of the published split. ``saved`` is the name it is kept under, where its own would clash.
     """
 
     url: str
@@ -25,11 +25,12 @@ class CardFile:
     part: str | None = None
     read: bool = True
     companion: Literal["always", "published split"] | None = None
+    saved: str | None = None
 
     @property
     def name(self) -> str:
-        """The file's name, as published."""
-        return self.url.rpartition("/")[2]
+        """The file's name: as published, or the one it is kept under."""
+        return self.saved or self.url.rpartition("/")[2]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from data_prep import commands
 from data_prep.commands import CHROMOPHORE_PROPERTIES, METHODS
 from data_prep.errors import DataError
+from data_prep.interactions.commands import add_interactions
 from data_prep.preference_commands import add_preferences
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_pairs(subparsers)
     _add_descriptions(subparsers)
     add_preferences(subparsers)
+    add_interactions(subparsers)
     demo = subparsers.add_parser("demo", help="a small computed data set (not measured) in the same layout")
     demo.add_argument("--out", type=Path, required=True)
     demo.add_argument("--pairs", type=int, default=900)
@@ -95,6 +97,10 @@ def _add_build(subparsers: Subparsers) -> None:
     build.add_argument(
         "--keep-solid-state", action="store_true", help="keep chromophores listed as their own solvent"
     )
+    build.add_argument(
+        "--protocol", help="of a recommendation set: which split and ranking; default: its published one"
+    )
+    build.add_argument("--variant", help="of the protocol, where it has several")
     _add_common(build)
     build.set_defaults(run=commands.build_dataset)
 

@@ -27,12 +27,13 @@ def show_list(_: argparse.Namespace) -> None:
     from rich.table import Table
 
     from data_prep.cards import CARDS
+    from data_prep.interactions.cards import RECOMMENDATION_CARDS
     from data_prep.preference_cards import PREFERENCE_CARDS
 
     table = Table()
     for title in ("name", "family", "what", "files", "terms"):
         table.add_column(title, no_wrap=title in ("name", "family"))
-    for card in (*CARDS.values(), *PREFERENCE_CARDS.values()):
+    for card in (*CARDS.values(), *PREFERENCE_CARDS.values(), *RECOMMENDATION_CARDS.values()):
         size = sum(file.bytes or 0 for file in card.files) / 1e6
         checked = all(file.sha256 for file in card.files)
         files = f"{len(card.files)}, {size:.1f} MB" if checked else f"{len(card.files)}, unverified"
@@ -44,10 +45,12 @@ def fetch_files(arguments: argparse.Namespace) -> None:
     """Download the files of a data set."""
     from data_prep.catalog import get_card, with_hashes
     from data_prep.download import fetch
+    from data_prep.interactions.cards import RECOMMENDATION_CARDS
     from data_prep.preference_cards import PREFERENCE_CARDS
 
     given = dict(_hash_pair(text) for text in arguments.sha256)
-    card = with_hashes(PREFERENCE_CARDS.get(arguments.name) or get_card(arguments.name), given)
+    others = PREFERENCE_CARDS | RECOMMENDATION_CARDS
+    card = with_hashes(others.get(arguments.name) or get_card(arguments.name), given)
     print(f"{card.title}. Terms: {card.terms}. Cite: {card.citation}.")
     for path in fetch(card, arguments.out):
         print(path)
@@ -64,13 +67,19 @@ def build_dataset(arguments: argparse.Namespace) -> None:
     """A data set of the catalogue."""
     from data_prep.build import build_pairs
     from data_prep.catalog import get_card, read_dataset
+    from data_prep.interactions.cards import RECOMMENDATION_CARDS
+    from data_prep.interactions.commands import build_recommendation
     from data_prep.preference_cards import PREFERENCE_CARDS
 
     if arguments.name in PREFERENCE_CARDS:
         raise DataError(
             f"{arguments.name} holds preferences: data-prep preferences --dataset {arguments.name}"
         )
+    if arguments.name in RECOMMENDATION_CARDS:
+        return build_recommendation(arguments)
     card = get_card(arguments.name)
+    if arguments.protocol or arguments.variant:
+        raise DataError(f"--protocol and --variant are for recommendation sets; {card.name} is none.")
     legacy = arguments.legacy_split
     if legacy and (arguments.split or arguments.split_file or arguments.fractions):
         raise DataError(

@@ -1,41 +1,42 @@
-"""Ranking metrics with intervals, and the leave-one-out protocol, in plain numpy.
+"""Ranks and ranking metrics with intervals, in plain numpy.
 
 A model is judged by the *rank* it gives to the one item that came next, among the whole catalogue. The rank
 is counted, never read off a sorted list, so that tied scores cannot be ordered by item id or by luck.
 
-Letters: B rows, I items, U users, N interactions.
+Letters: B rows, I items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moltc.bootstrap import Bootstrap, Metric, mean_statistic
+from graphrec.histories import Histories
+from moltc.backbone.bootstrap import Bootstrap, Metric, mean_statistic
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 Mask = NDArray[np.bool_]
 Ties = Literal["average", "against"]
 
-CHUNK_CELLS = 4_000_000
-"""Scores held at once while many rows are ranked: 32 MB in float64."""
-
 
 def target_ranks(
-    scores: Floats | Integers, targets: Integers, *, seen: Mask | None = None, ties: Ties = "average"
+    scores: Floats | Integers,
+    targets: Integers,
+    *,
+    seen: Mask | Histories | None = None,
+    ties: Ties = "average",
 ) -> NDArray[np.float64]:
     """Rank of each row's target among all items, ``[B]``; 1 is the best.
 
     Args:
         scores: one score for each row and item, ``[B, I]``; -inf is allowed, NaN is not.
         targets: the item that came next, ``[B]``.
-        seen: items that are not offered, ``[B, I]``. A target that is not offered gets rank infinity: a miss
-            at any k.
+        seen: items that are not offered, as a mask ``[B, I]`` or as B histories. A target that is not offered
+            gets rank infinity: a miss at any k.
         ties: "average" gives tied items their mean rank (which may end in .5); "against" ranks the target
             last among them, as the strictest protocols do.
 
@@ -43,19 +44,38 @@ def target_ranks(
         ValueError: for shapes that do not fit, a target outside the catalogue, a NaN score or an unknown
             ``ties``.
     """
-    _check_ranking_input(scores, targets, seen)
-    rows = np.arange(len(targets))
-    target_scores = scores[rows, targets][:, None]  # [B, 1]
-    offered = np.ones(scores.shape, dtype=bool) if seen is None else ~seen
-    above = ((scores > target_scores) & offered).sum(axis=1)
-    level = ((scores == target_scores) & offered).sum(axis=1)  # the target itself is one of them
-    if ties == "average":
-        ranks = above + (level + 1) / 2
-    elif ties == "against":
-        ranks = (above + level).astype(np.float64)
-    else:
+    if ties not in ("average", "against"):
         raise ValueError(f"ties={ties!r} is not known; choose 'average' or 'against'")
-    return np.where(offered[rows, targets], ranks, np.inf)
+    _check_ranking_input(scores, targets, seen)
+    target_scores = scores[np.arange(len(targets)), targets]
+    rows, items = _hidden(seen)
+    hidden, bars = scores[rows, items], target_scores[rows]
+
+    def count(all_offered: Mask, hidden_among: Mask) -> NDArray[np.int64]:
+        return _row_counts(all_offered) - np.bincount(rows[hidden_among], minlength=len(targets))
+
+    level_or_above = count(scores >= target_scores[:, None], hidden >= bars)
+    ranks = level_or_above.astype(np.float64)
+    if ties == "average":
+        above = count(scores > target_scores[:, None], hidden > bars)
+        ranks = (above + level_or_above + 1) / 2
+    ranks[rows[items == targets[rows]]] = np.inf
+    return ranks
+
+
+def _hidden(seen: Mask | Histories | None) -> tuple[Integers, Integers]:
+    """Rows and items that are not offered, each pair once."""
+    if seen is None:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    if isinstance(seen, Histories):
+        once = seen.latest_of_each()
+        return seen.rows[once], seen.items[once]
+    return np.nonzero(seen)
+
+
+def _row_counts(mask: Mask) -> NDArray[np.int64]:
+    """How often each row is true, ``[B]``; counting bits is twice as fast as adding bytes."""
+    return np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
 
 
 def hit_ratio(ranks: Floats, k: int) -> NDArray[np.float64]:
@@ -96,101 +116,24 @@ def ranking_metrics(
     return (bootstrap or Bootstrap()).estimate(mean_statistic(columns), len(ranks))
 
 
-@dataclass(frozen=True)
-class LeaveOneOut:
-    """The test half of the leave-one-out protocol over an interaction log.
-
-    The last interaction of each user is the test target, the one before it the validation target, everything
-    earlier is fitted on. A test history is all that lies before the test target, the validation item
-    included. Users with fewer than three interactions are fitted on and not tested.
-    """
-
-    train_items: Integers
-    """Items of all fitted interactions, ``[N_train]``."""
-    test_users: Integers
-    """User of each test row, ``[B]``, ascending."""
-    targets: Integers
-    """Item that came next, ``[B]``."""
-    history_items: Integers
-    """Items before the target, row after row, oldest first, ``[H]``."""
-    history_ends: Integers
-    """Where each row's history ends in ``history_items``, ``[B]``."""
-    untested_users: int
-    """Users with fewer than three interactions."""
-
-    def chunks(self, num_items: int) -> Iterator[tuple[slice, Mask]]:
-        """Slices of test rows with their ``seen`` masks ``[rows, I]``, in pieces of bounded memory."""
-        size = max(1, CHUNK_CELLS // num_items)
-        starts = np.concatenate([[0], self.history_ends[:-1]])
-        for first in range(0, len(self.targets), size):
-            part = slice(first, min(first + size, len(self.targets)))
-            begin, end = starts[part.start], self.history_ends[part.stop - 1]
-            lengths = self.history_ends[part] - starts[part]
-            seen = np.zeros((len(lengths), num_items), dtype=bool)
-            seen[np.repeat(np.arange(len(lengths)), lengths), self.history_items[begin:end]] = True
-            yield part, seen
-
-
-def leave_one_out(users: Integers, items: Integers) -> LeaveOneOut:
-    """Split a log by the leave-one-out protocol.
-
-    Args:
-        users: user of each interaction, ``[N]``, as numbers; each user's interactions lie oldest first.
-        items: item of each interaction, ``[N]``.
-    """
-    order = np.argsort(users, kind="stable")
-    users, items = np.asarray(users)[order], np.asarray(items)[order]
-    distinct, starts, lengths = np.unique(users, return_index=True, return_counts=True)
-    last = starts + lengths - 1
-    from_end = np.repeat(last, lengths) - np.arange(len(users))  # 0 is the last of its user
-    tested_users = lengths >= 3
-    tested = np.repeat(tested_users, lengths)
-    return LeaveOneOut(
-        train_items=items[~tested | (from_end >= 2)],
-        test_users=distinct[tested_users],
-        targets=items[last[tested_users]],
-        history_items=items[tested & (from_end >= 1)],
-        history_ends=np.cumsum(lengths[tested_users] - 1),
-        untested_users=int((~tested_users).sum()),
-    )
-
-
-def popularity_ranks(
-    split: LeaveOneOut, num_items: int, *, exclude_seen: bool = True, ties: Ties = "average"
-) -> NDArray[np.float64]:
-    """Rank of every test target where items are ordered by their count in the fitted part.
-
-    Args:
-        split: what is fitted and what is tested.
-        num_items: size of the catalogue I; items are numbered 0 to I - 1.
-        exclude_seen: do not offer what the user has had already.
-        ties: see :func:`target_ranks`.
-    """
-    counts = np.bincount(split.train_items, minlength=num_items)
-    ranks = np.empty(len(split.targets))
-    for part, seen in split.chunks(num_items):
-        scores = np.broadcast_to(counts, seen.shape)
-        ranks[part] = target_ranks(
-            scores, split.targets[part], seen=seen if exclude_seen else None, ties=ties
-        )
-    return ranks
-
-
 def _cutoff(k: int) -> int:
     if k < 1:
         raise ValueError(f"k={k} is no length of a list; give a whole number from 1")
     return k
 
 
-def _check_ranking_input(scores: Floats | Integers, targets: Integers, seen: Mask | None) -> None:
+def _check_ranking_input(scores: Floats | Integers, targets: Integers, seen: Mask | Histories | None) -> None:
     if scores.ndim != 2 or targets.shape != scores.shape[:1]:
         raise ValueError(f"scores must be [B, I] and targets [B], not {scores.shape} and {targets.shape}")
-    if seen is not None and seen.shape != scores.shape:
+    if isinstance(seen, Histories):
+        if len(seen) != len(scores):
+            raise ValueError(f"seen must have a history for each of {len(scores)} rows, not {len(seen)}")
+    elif seen is not None and seen.shape != scores.shape:
         raise ValueError(f"seen must have the shape of scores, {scores.shape}, not {seen.shape}")
     outside = np.flatnonzero((targets < 0) | (targets >= scores.shape[1]))
     if outside.size:
         row = outside[0]
         raise ValueError(f"row {row}: target {targets[row]} is not an item from 0 to {scores.shape[1] - 1}")
-    undefined = np.flatnonzero(np.isnan(scores).any(axis=1))
-    if undefined.size:
+    if scores.size and np.isnan(scores.min()):  # the minimum of all is quick and keeps a NaN
+        undefined = np.flatnonzero(np.isnan(scores).any(axis=1))
         raise ValueError(f"row {undefined[0]} has NaN among its scores ({undefined.size} such rows)")

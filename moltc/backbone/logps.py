@@ -1,8 +1,10 @@
 """Log-probabilities of labels without the full logit matrix.
 
-Only the scored hidden states meet the language-model head, chunk by chunk. The forward pass keeps one
-log-sum-exp per row; the backward pass makes each chunk's softmax again. Peak memory is one chunk of logits
-whatever the vocabulary. Any loss of the log-probabilities may follow, also one that couples the whole batch.
+Only the scored hidden states meet the language-model head, chunk by chunk, so that peak memory is one chunk
+of logits whatever the vocabulary. Under a frozen head the forward pass keeps the derivative of each
+log-probability with respect to its hidden state, [P, H], and the backward pass scales it. Under a trained
+head it keeps one log-sum-exp per row, and the backward pass makes each chunk's softmax again. Any loss of the
+log-probabilities may follow, also one that couples the whole batch.
 """
 
 from __future__ import annotations
@@ -13,6 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
+
+MOST_LOGITS = {"cpu": 2**24}
+"""Logits that exist at one time, at most, by type of device: 64 MB in float32."""
+MOST_LOGITS_ELSEWHERE = 2**27
+"""The same of all other devices, whose matrix units need more rows at a time: 512 MB in float32."""
 
 
 class HeadTransform(NamedTuple):
@@ -46,6 +53,20 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, transform: Head
     return transform(logits)
 
 
+def _logit_gradients(
+    logits: Tensor, lse: Tensor, labels: Tensor, grad: Tensor | None, transform: HeadTransform
+) -> Tensor:
+    """Derivative [n, V] of the log-probabilities with respect to the raw logits, row by row times ``grad``
+    [n] (None: one). The transformed ``logits`` [n, V] are used up.
+    """
+    plain = transform.softcap is None
+    # d logp / d logits = onehot - softmax
+    slopes = (logits.sub_(lse[:, None]) if plain else logits - lse[:, None]).exp_()
+    ones = torch.ones_like(lse) if grad is None else grad
+    slopes.mul_(-ones[:, None]).scatter_add_(1, labels[:, None], ones[:, None])
+    return transform.gradient(slopes, logits)
+
+
 class _LabelLogps(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -56,22 +77,33 @@ class _LabelLogps(torch.autograd.Function):
         labels: Tensor,
         chunk: int,
         transform: HeadTransform,
+        keep_slopes: bool,
     ) -> Tensor:
         out = hidden.new_empty(hidden.shape[0], dtype=_wide(hidden.dtype))
         lse = torch.empty_like(out)
+        slopes = torch.empty_like(hidden) if keep_slopes else None  # d logp / d hidden
         for start in range(0, hidden.shape[0], chunk):
             rows = slice(start, start + chunk)
             logits = _logits(hidden[rows], weight, bias, transform)
             lse[rows] = torch.logsumexp(logits, dim=-1)
             out[rows] = logits.gather(1, labels[rows, None]).squeeze(1) - lse[rows]
-        ctx.save_for_backward(hidden, weight, bias, labels, lse)
-        ctx.chunk, ctx.transform = chunk, transform
+            if slopes is not None:
+                d_logits = _logit_gradients(logits, lse[rows], labels[rows], None, transform)
+                slopes[rows] = d_logits.to(hidden.dtype) @ weight
+        if slopes is not None:
+            ctx.save_for_backward(slopes)
+        else:
+            ctx.save_for_backward(hidden, weight, bias, labels, lse)
+        ctx.chunk, ctx.transform, ctx.keeps_slopes = chunk, transform, keep_slopes
         return out
 
     @staticmethod
     @once_differentiable  # second derivatives would silently miss the log-sum-exp: they are an error
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
+        if ctx.keeps_slopes:
+            (slopes,) = ctx.saved_tensors
+            return (slopes * grad[:, None]).to(slopes.dtype), None, None, None, None, None, None
         hidden, weight, bias, labels, lse = ctx.saved_tensors
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         d_hidden = torch.empty_like(hidden) if need_hidden else None
@@ -80,10 +112,7 @@ class _LabelLogps(torch.autograd.Function):
         for start in range(0, hidden.shape[0], ctx.chunk):
             rows = slice(start, start + ctx.chunk)
             logits = _logits(hidden[rows], weight, bias, ctx.transform)
-            # d logp / d logits = onehot - softmax
-            d_logits = torch.exp(logits - lse[rows, None]).mul_(-grad[rows, None])
-            d_logits.scatter_add_(1, labels[rows, None], grad[rows, None])
-            d_logits = ctx.transform.gradient(d_logits, logits)
+            d_logits = _logit_gradients(logits, lse[rows], labels[rows], grad[rows], ctx.transform)
             if d_bias is not None:
                 d_bias += d_logits.sum(0)
             d_logits = d_logits.to(hidden.dtype)
@@ -98,7 +127,15 @@ class _LabelLogps(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
+
+
+def _rows(chunk: int, vocabulary: int, device: torch.device) -> int:
+    """Rows of a chunk: as asked for, or fewer under a large vocabulary."""
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1 row, not {chunk}")
+    return max(1, min(chunk, MOST_LOGITS.get(device.type, MOST_LOGITS_ELSEWHERE) // vocabulary))
 
 
 def label_logps(
@@ -118,20 +155,21 @@ def label_logps(
     weight, bias : [V, H] and [V] or None; gradients flow to both, accumulated in float32.
     labels : long [P], in [0, V).
     transform : what follows the linear map; default nothing.
-    chunk : rows whose logits exist at one time.
+    chunk : rows whose logits exist at one time; fewer where they would be more than :data:`MOST_LOGITS`.
 
     Returns
     -------
     float32 [P] (float64 for float64 inputs).
     """
-    if chunk < 1:
-        raise ValueError(f"chunk must be at least 1 row, not {chunk}")
+    rows = _rows(chunk, weight.shape[0], hidden.device)
     device = hidden.device.type
     if torch.is_autocast_enabled(device):  # the casts are differentiable, the operator runs outside autocast
         dtype = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
+    trained = weight.requires_grad or (bias is not None and bias.requires_grad)
+    slopes = torch.is_grad_enabled() and hidden.requires_grad and not trained
     with torch.autocast(device, enabled=False):
-        return _LabelLogps.apply(hidden, weight, bias, labels, chunk, transform or HeadTransform())
+        return _LabelLogps.apply(hidden, weight, bias, labels, rows, transform or HeadTransform(), slopes)
 
 
 def is_plain_linear(head: nn.Module) -> bool:

@@ -1,0 +1,86 @@
+"""Item vectors from what occurs near what: a start for tables that are trained further.
+
+Positive pointwise mutual information, factorised (Levy & Goldberg, NeurIPS 2014). Only the fitted part is
+counted.
+
+Letters: I items, d width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+
+from graphrec.histories import Histories
+
+REACH = 10
+"""Places between two items that still occur near each other; n places apart count 1 / n."""
+SMOOTHING = 0.75
+"""Power on the counts of the context: rare contexts are held down."""
+
+
+def near_counts(histories: Histories, num_items: int, reach: int = REACH) -> sparse.csr_matrix:
+    """How often item j comes at most ``reach`` places after item i, weighted by 1 / places, ``[I, I]``."""
+    items, rows = histories.items, histories.rows
+    total = sparse.csr_matrix((num_items, num_items))
+    for gap in range(1, min(reach, len(items) - 1) + 1):
+        same = np.flatnonzero(rows[gap:] == rows[:-gap])
+        pairs = (items[same], items[same + gap])
+        weights = np.full(len(same), 1 / gap)
+        total = total + sparse.csr_matrix((weights, pairs), shape=total.shape)
+    return total
+
+
+def positive_information(counts: sparse.spmatrix) -> sparse.csr_matrix:
+    """Log of how much more often a pair occurs than its items would by chance; zero where less often."""
+    pairs = counts.tocoo()
+    of_item = np.asarray(pairs.sum(axis=1)).ravel()
+    of_context = np.asarray(pairs.sum(axis=0)).ravel() ** SMOOTHING
+    of_context = of_context / of_context.sum()
+    information = np.log(pairs.data / (of_item[pairs.row] * of_context[pairs.col]))
+    kept = information > 0
+    return sparse.csr_matrix((information[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
+
+
+def cooccurrence_vectors(histories: Histories, num_items: int, width: int, seed: int) -> Tensor:
+    """Vectors whose products approach the information of pairs, both orders alike, float32 ``[I, d]``.
+
+    Items that never occur near another get zero.
+
+    Raises:
+        ValueError: the catalogue has no more items than the vectors have numbers.
+    """
+    if width >= num_items:
+        raise ValueError(f"{num_items} items cannot be factorised into {width} numbers each; lower the width")
+    ordered = near_counts(histories, num_items)
+    information = positive_information(ordered + ordered.T)
+    left, values, _ = randomized_svd(information, width, random_state=seed)
+    return torch.from_numpy(left * np.sqrt(values)).float()
+
+
+def saved_vectors(folder: str | Path, num_items: int, width: int) -> Tensor:
+    """Item vectors of a saved recommender, ``[I, d]``.
+
+    Raises:
+        ValueError: they are of another catalogue's size or of another width.
+    """
+    from graphrec.recommender import Recommender
+
+    vectors = Recommender.from_pretrained(folder).item_vectors()
+    if vectors.shape != (num_items, width):
+        raise ValueError(
+            f"the vectors of {folder} are {vectors.shape[0]} x {vectors.shape[1]}, the table is "
+            f"{num_items} x {width}; set width to {vectors.shape[1]} and use the same data"
+        )
+    return torch.from_numpy(np.array(vectors, dtype=np.float32))
+
+
+def scaled(vectors: Tensor, std: float) -> Tensor:
+    """Vectors with a standard deviation over all their numbers; all zero ones stay so."""
+    spread = vectors.std()
+    return vectors * (std / spread) if spread > 0 else vectors
