@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 LIGHTNING = ("fit", "validate", "test", "predict")
 
@@ -43,7 +44,8 @@ def _parser() -> argparse.ArgumentParser:
         help="log-probabilities of completions",
         description="Sum of token log-probabilities and number of tokens of each completion in a JSONL file. "
         'A row is {"prompt", "chosen", "rejected"} or {"prompt", "completions": [...]}; one line of scores '
-        "is written for each row, in the same order. Rows that cannot be scored are named and left out, and "
+        "is written for each row, in the same order. A molecular model is asked by objects: "
+        '{"prompt": {"a": "CCO", "b": "O"}, ...}. Rows that cannot be scored are named and left out, and '
         "the exit status is then 1.",
     )
     score.add_argument(
@@ -51,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     score.add_argument("--input", type=Path, required=True, metavar="FILE", help="JSONL file to read")
     score.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL file to write")
+    score.add_argument(
+        "--reference",
+        metavar="DIR_OR_ID",
+        help="adds ref_logps and the implicit rewards: beta times the difference to this model's scores",
+    )
+    score.add_argument("--beta", type=float, help="of the implicit rewards (default: 0.1)")
     score.add_argument("--batch-tokens", type=int, default=8192, help="tokens of one pass (default: 8192)")
     score.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"])
     score.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
@@ -80,19 +88,27 @@ def run_score(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from align.scoring import Refusal, load_model, read_rows, score_rows
+    from align.scorers import check_same_tokens, load_scorer, with_rewards
+    from align.scoring import Refusal, read_rows
     from data_prep.files import replacing
 
     if arguments.out.resolve() == arguments.input.resolve():
         raise ValueError(f"--out {arguments.out} is the input; choose another file")
+    if arguments.beta is not None and arguments.reference is None:
+        raise ValueError("--beta scales implicit rewards, which need a --reference")
     rows, refused = read_rows(arguments.input)
     if not rows and not refused:
         raise ValueError(f"{arguments.input} holds no row")
     device = arguments.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(arguments.model, dtype=arguments.dtype, device=device)
-    results = score_rows(model, rows, batch_tokens=arguments.batch_tokens)
+    scorer = load_scorer(arguments.model, dtype=arguments.dtype, device=device)
+    results: Iterator[Any] = scorer.score(rows, batch_tokens=arguments.batch_tokens)
+    if arguments.reference is not None:
+        reference = load_scorer(arguments.reference, dtype=arguments.dtype, device=device)
+        check_same_tokens(scorer.model, reference.model)
+        beta = 0.1 if arguments.beta is None else arguments.beta
+        results = with_rewards(results, reference.score(rows, batch_tokens=arguments.batch_tokens), beta=beta)
     console = Console(stderr=True)
     scored = 0
     with replacing(arguments.out) as partial, partial.open("w", encoding="utf-8") as out:

@@ -288,6 +288,11 @@ class PreferenceModule(lightning.LightningModule):
     def _log_step(self, batch: PreferenceBatch, output: LossOutput, more: dict[str, float]) -> None:
         now = time.perf_counter()
         seconds, self._last_step = now - self._last_step, now
+        self.log("train/loss", output.loss, prog_bar=True)
+        trainer: Any = self.trainer
+        every = trainer.log_every_n_steps
+        if not every or (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % every:
+            return  # the loggers take no row of this step
         tokens, pairs = sum(np.array(gathered((int((batch.packed.tree >= 0).sum()), len(batch)))))
         found = values(merged(gathered(preference_metrics(output))))
         found |= {
@@ -296,7 +301,6 @@ class PreferenceModule(lightning.LightningModule):
             "pairs_per_second": pairs / seconds,
             "tokens_per_second": tokens / seconds,
         }
-        self.log("train/loss", output.loss, prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in found.items()})
 
     # -- validation, test, prediction ----------------------------------------------------------------------

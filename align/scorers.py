@@ -16,12 +16,11 @@ import numpy as np
 import torch
 
 from align.policies import check_positive
-from align.policy import Policy
-from align.scoring import Dtype, Refusal, Row, Scores, load_model, score_rows
+from align.scoring import Dtype, Refusal, Row, Scores, load_model, score_rows, unpacked
 from moltc.backbone.checkpoint import saved_kind
 from moltc.backbone.prompt import PromptTree
-from moltc.backbone.saved import READERS, PromptModel, load_prompt_model
-from moltc.backbone.soft_prompt_lm import SoftPromptLM
+from moltc.backbone.saved import READERS, PromptModel, Prompts, load_prompt_model
+from moltc.backbone.soft_prompt_lm import Completions, SoftPromptLM
 
 ROWS_AT_ONCE = 4096
 """Rows that a model with prompts of its own reads together; it looks at each of their entities once."""
@@ -79,26 +78,35 @@ class PromptScorer:
     def _score_chunk(self, rows: Sequence[Row], batch_tokens: int) -> Iterator[Scores | Refusal]:
         if not rows:
             return
-        policy = Policy(self.model, self.source)
-        policy.prompts = self.source.read([row.prompt for row in rows], [row.completions for row in rows])
-        trees, window = policy.prompts.trees, self.model.language_model.max_positions
+        prompts = self.source.read([row.prompt for row in rows], [row.completions for row in rows])
+        trees, window = prompts.trees, self.model.language_model.max_positions
         fitting = []
         for number, tree in enumerate(trees):
             longest = len(tree.prompt_ids) + max(map(len, tree.completions))
             if window is not None and longest > window:
-                yield Refusal(rows[number].line, f"{longest} tokens with its prompt, the model reads {window}")
+                yield Refusal(
+                    rows[number].line, f"{longest} tokens with its prompt, the model reads {window}"
+                )
             else:
                 fitting.append(number)
-        for numbers in batches([_tokens(trees[number]) for number in fitting], batch_tokens):
-            chosen = np.array(fitting)[numbers]
-            yield from _scored(policy, chosen, rows)
+        for places in batches([_tokens(trees[number]) for number in fitting], batch_tokens):
+            numbers = np.array(fitting)[places]
+            lines = [rows[number].line for number in numbers.tolist()]
+            yield from unpacked(self._completions(prompts, numbers), lines)
+
+    @torch.no_grad()
+    def _completions(self, prompts: Prompts, numbers: np.ndarray) -> Completions:
+        """Scores of prompts by their number, int64 ``[B]``, in one pass."""
+        device = self.model.device
+        packed = self.model.pack([prompts.trees[number] for number in numbers.tolist()]).to(device)
+        return self.model(packed, prompts.inputs(numbers, packed).to(device))
 
 
 def load_scorer(name: str, *, dtype: Dtype = "auto", device: str = "cpu") -> Scorer:
-    """An exported model, or a Hugging Face folder or id, ready to score; see :func:`align.scoring.load_model`,
-    which says what it raises.
+    """An exported model, or a Hugging Face folder or id, ready to score.
 
-    An exported model that writes its own prompts is taken whole.
+    An exported model that writes its own prompts is taken whole. Arguments and errors are those of
+    :func:`align.scoring.load_model`.
     """
     source = load_prompt_model(name) if saved_kind(name) in READERS else None
     if source is None:
@@ -147,8 +155,11 @@ def with_rewards(
     """
     check_positive("beta", beta)
     for own, other in zip(scores, reference, strict=True):
-        if isinstance(own, Refusal) or isinstance(other, Refusal):
-            yield own if isinstance(own, Refusal) else other
+        if isinstance(own, Refusal):
+            yield own
+            continue
+        if isinstance(other, Refusal):
+            yield other
             continue
         if own.lengths != other.lengths:
             raise ValueError(
@@ -171,16 +182,3 @@ def check_same_tokens(model: SoftPromptLM, reference: SoftPromptLM) -> None:
 
 def _tokens(tree: PromptTree) -> int:
     return len(tree.prompt_ids) + sum(map(len, tree.completions))
-
-
-def _scored(policy: Policy, numbers: np.ndarray, rows: Sequence[Row]) -> Iterator[Scores]:
-    """Scores of prompts by their number, int64 ``[B]``, in one pass."""
-    assert policy.prompts is not None
-    trees = [policy.prompts.trees[number] for number in numbers.tolist()]
-    packed = policy.pack(trees)
-    with torch.no_grad():
-        scored = policy.model.score(packed.to(policy.model.device), policy.encoded(numbers, packed))
-    logps, lengths = scored.logps.double().cpu().tolist(), scored.lengths.cpu().tolist()
-    ends = np.cumsum([0, *(len(tree.completions) for tree in trees)]).tolist()
-    for number, start, end in zip(numbers.tolist(), ends, ends[1:], strict=False):
-        yield Scores(rows[number].line, logps[start:end], lengths[start:end])

@@ -1,7 +1,8 @@
 """Log-probabilities of completions written in a JSONL file, for a plain causal model or an exported one.
 
 A row is ``{"prompt", "chosen", "rejected"}``, where rejected is a text or a list of texts, or
-``{"prompt", "completions": [...]}``. Prompt and completion are joined as they stand, without a separator.
+``{"prompt", "completions": [...]}``. Prompt and completion are joined as they stand, without a separator. A
+prompt that is an object asks a model that writes its own prompts; see :mod:`align.scorers`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ from align.tokenise import boundary, encode, ended
 from moltc.backbone.checkpoint import load_text_model, read_config, saved_kind
 from moltc.backbone.language_model import LanguageModel, LanguageModelConfig
 from moltc.backbone.prompt import PromptTree
-from moltc.backbone.soft_prompt_lm import SoftPromptLM
+from moltc.backbone.soft_prompt_lm import Completions, SoftPromptLM
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A prompt and its completions, the chosen one first; ``line`` counts from 1."""
+    """A prompt and its completions, the chosen one first; ``line`` counts from 1.
+
+    A prompt that was given as an object is kept as JSON, and marked.
+    """
 
     line: int
     prompt: str
     completions: tuple[str, ...]
+    is_object: bool = False
 
 
 class Scores(NamedTuple):
@@ -110,22 +115,28 @@ def _parse(line: int, text: str) -> Row:
         completions = [record.get("chosen"), *(rejected if isinstance(rejected, list) else [rejected])]
     if not isinstance(completions, list) or not completions:
         raise ValueError(f"completions must be a list of texts, not {completions!r}")
+    prompt: Any = record.get("prompt")
+    is_object = isinstance(prompt, dict)
+    if is_object:
+        prompt = json.dumps(prompt, ensure_ascii=False)
     for name, value in [
-        ("prompt", record.get("prompt")),
+        ("prompt", prompt),
         *(("a completion", value) for value in completions),
     ]:
         if not isinstance(value, str):
             raise ValueError(f"{name} must be text, not {value!r} (render chat messages to text first)")
-    return Row(line, record["prompt"], tuple(completions))
+    return Row(line, prompt, tuple(completions), is_object)
 
 
 def prepare(row: Row, tokenizer: Any, window: int | None = None) -> Prepared:
     """Tokenise a row, as training does (:mod:`align.tokenise`) but that nothing is cut.
 
     Raises:
-        ValueError: when nothing stands before a completion, or prompt and completion exceed ``window``
-            tokens.
+        ValueError: when the prompt is an object, nothing stands before a completion, or prompt and completion
+            exceed ``window`` tokens.
     """
+    if row.is_object:
+        raise ValueError("prompt must be text for a model of text, not an object")
     alone, *joined = encode(tokenizer, [row.prompt, *(row.prompt + text for text in row.completions)])
     joined = [ended(tokenizer, ids) for ids in joined]
     for index, ids in enumerate(joined):
@@ -167,9 +178,13 @@ def score_rows(
 
 def _score_batch(model: SoftPromptLM, batch: Sequence[Prepared]) -> Iterator[Scores]:
     scored = model.logps([prepared.tree for prepared in batch])
+    return unpacked(scored, [prepared.line for prepared in batch])
+
+
+def unpacked(scored: Completions, lines: Sequence[int]) -> Iterator[Scores]:
+    """The scores of each prompt of a batch, which stood on these lines."""
     logps, lengths = scored.logps.double().cpu().tolist(), scored.lengths.cpu().tolist()
     start = 0
-    for prepared in batch:
-        end = start + len(prepared.tree.completions)
-        yield Scores(prepared.line, logps[start:end], lengths[start:end])
-        start = end
+    for line, count in zip(lines, scored.num_completions.tolist(), strict=True):
+        yield Scores(line, logps[start : start + count], lengths[start : start + count])
+        start += count

@@ -120,6 +120,8 @@ class StudyRun:
     def _fit(self, module: PreferenceModule, data: PreferenceDataModule, epochs: int) -> lightning.Trainer:
         trainer = self._trainer(epochs)
         trainer.fit(module, data)
+        if trainer.interrupted:
+            raise ValueError("the training was stopped: start the study again to go on with it")
         return trainer
 
     def _trainer(self, epochs: int) -> lightning.Trainer:
@@ -130,6 +132,7 @@ class StudyRun:
             devices=1,
             precision=self.study.precision,
             logger=False,
+            log_every_n_steps=1_000_000,  # nothing is logged
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

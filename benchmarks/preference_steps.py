@@ -43,7 +43,7 @@ class Shape(NamedTuple):
     prompt: int
     completion: int
     rejected: int
-    batch: int
+    batch: int = 1
 
     @property
     def completions(self) -> int:
@@ -52,7 +52,7 @@ class Shape(NamedTuple):
 
 
 def write_model(folder: Path, size: str, vocabulary: int) -> str:
-    """A Llama with random weights, embeddings and head in one matrix, and a tokenizer of one token per word."""
+    """A Llama with random weights, its head the embedding matrix, and a tokenizer of one token per word."""
     names = ["<end>", "<pad>", *(f"t{n}" for n in range(2, WORDS))]
     words = Tokenizer(models.WordLevel({name: n for n, name in enumerate(names)}, unk_token="<pad>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -8,17 +8,19 @@ clipping, AdamW, metrics) on the same examples, with the same random Llama under
     trl           TRL's DPO trainer; K rejected completions are K pairs
     trl-scored    the same, its head reading the completions alone, which it does on a GPU only
 
-They take turns in one process; processor time, fastest round. Sharing leaves the layers the *token ratio* less
-to do, while the head reads the same scored positions; the *work ratio* counts both. Utilisation is the
-arithmetic that a step needs over what a plain matrix product does in the same time.
+They take turns in one process; processor time, fastest round. Sharing leaves the layers less to do, by the
+*token ratio*, while the head reads the same scored positions; the *work ratio* counts both. Utilisation is
+the arithmetic that a step needs over what a plain matrix product does in the same time.
 
     pip install "moltc[benchmark]"
-    OMP_NUM_THREADS=1 python benchmarks/preference_training.py
-    OMP_NUM_THREADS=1 python benchmarks/preference_training.py --size wide --vocabulary 32000 --ways shared rows
-    OMP_NUM_THREADS=1 python benchmarks/preference_training.py --memory
+    export OMP_NUM_THREADS=1
+    python benchmarks/preference_training.py
+    python benchmarks/preference_training.py --size wide --vocabulary 32000 --ways shared rows
+    python benchmarks/preference_training.py --memory --prompts 4
 
-``--memory`` takes each step in a process of its own and reports the peak of its resident memory, above that of
-interpreter and libraries, and what an export weighs. Lines go to ``benchmarks/results/preference_training.jsonl``.
+``--memory`` takes each step in a process of its own and reports the peak of its resident memory above that of
+interpreter and libraries, and what an export weighs. Lines go to
+``benchmarks/results/preference_training.jsonl``.
 """
 
 from __future__ import annotations
@@ -40,12 +42,12 @@ from preference_steps import SIZES, OurStep, Shape, trees_of, write_model
 from record import append, in_turns, processor_seconds, where
 
 SHAPES = (
-    Shape(64, 64, 1, batch=4),
-    Shape(256, 64, 1, batch=2),
-    Shape(384, 16, 1, batch=2),
-    Shape(384, 16, 3, batch=1),
-    Shape(384, 16, 7, batch=1),
-    Shape(512, 16, 15, batch=1),
+    Shape(64, 64, 1),
+    Shape(256, 64, 1),
+    Shape(384, 16, 1),
+    Shape(384, 16, 3),
+    Shape(384, 16, 7),
+    Shape(512, 16, 15),
 )
 VOCABULARIES = (128_256, 32_000)
 WAYS = ("shared", "rows", "trl", "trl-scored")
@@ -183,7 +185,7 @@ def export_sizes(step: OurStep) -> dict[str, int]:
 
 def weigh_apart(way: str, place: int, options: argparse.Namespace, *, folder: str, cached: bool) -> Any:
     """:func:`weigh` in a process of its own."""
-    mine = ["--weigh", way, "--folder", folder, "--shapes", str(place)]
+    mine = ["--weigh", way, "--folder", folder, "--shapes", str(place), "--prompts", str(options.prompts)]
     command = [sys.executable, __file__, *mine, "--reference", "cached" if cached else "online"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -214,6 +216,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--vocabulary", type=int, nargs="+", default=VOCABULARIES)
     parser.add_argument("--shapes", type=int, nargs="+", default=range(len(SHAPES)), help="by place, from 0")
+    parser.add_argument("--prompts", type=int, default=1, help="prompts of a batch")
     parser.add_argument("--reference", choices=REFERENCES, nargs="+", default=REFERENCES)
     parser.add_argument("--ways", choices=WAYS, nargs="+", default=WAYS)
     parser.add_argument("--rounds", type=int, default=2)
@@ -225,7 +228,8 @@ def main() -> None:
         parser.error("--ways must name shared, with which the others are compared")
     if options.weigh:
         (place,), (reference,) = options.shapes, options.reference
-        found = weigh(options.weigh, SHAPES[place], folder=options.folder, cached=reference == "cached")
+        shape = SHAPES[place]._replace(batch=options.prompts)
+        found = weigh(options.weigh, shape, folder=options.folder, cached=reference == "cached")
         print(json.dumps(found))
         return
     packages = ["torch", "transformers", "peft", *(["trl"] if any("trl" in w for w in options.ways) else [])]
@@ -233,7 +237,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as made:
             folder = write_model(Path(made), options.size, vocabulary)
             for place, reference in itertools.product(options.shapes, options.reference):
-                shape, cached = SHAPES[place], reference == "cached"
+                shape, cached = SHAPES[place]._replace(batch=options.prompts), reference == "cached"
                 run = measure_memory if options.memory else measure
                 case = argparse.Namespace(**{**vars(options), "vocabulary": vocabulary})
                 first: Any = place if options.memory else shape

@@ -1,7 +1,7 @@
 """The same optimiser step by TRL's DPO trainer, for comparison.
 
-K rejected completions of a prompt become K pairs with the same prompt and the same chosen completion, which is
-how one has to write them for a trainer of pairs.
+K rejected completions of a prompt become K pairs with the same prompt and the same chosen completion, as one
+has to write them for a trainer of pairs.
 """
 
 from __future__ import annotations

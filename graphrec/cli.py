@@ -1,87 +1,113 @@
-"""The ``graphrec`` command. Libraries are imported by the command that needs them, so that help is quick."""
+"""The ``graphrec`` command: ``fit | validate | test | predict | recommend | compare | baselines``.
+
+Libraries are imported by the command that needs them, so that help is quick.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it succeeded, 2 when its input has to be mended first."""
-    arguments = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and given[0] == "fit":
+        from graphrec.fit_command import run
+
+        return run(given[1:])
+    arguments = _parser().parse_args(given)
     try:
-        return arguments.run(arguments)
+        return _command(arguments.command)(arguments)
     except (ValueError, OSError) as error:
         print(f"graphrec {arguments.command}: {error}", file=sys.stderr)
         return 2
 
 
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    from graphrec import commands
+
+    named: dict[str, Callable[[argparse.Namespace], int]] = {
+        "validate": lambda options: commands.ranked(options, "valid"),
+        "test": lambda options: commands.ranked(options, "test"),
+        "predict": commands.predict,
+        "recommend": commands.recommend,
+        "compare": commands.compared,
+        "baselines": commands.baselines,
+    }
+    return named[name]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="graphrec", description="Recommenders and their evaluation.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    popular = commands.add_parser(
-        "popular",
-        help="evaluate the popularity baseline on an interaction log",
-        description="Leave-one-out evaluation of the popularity baseline on an interaction log: the figure a "
-        "trained recommender has to beat. The last interaction of each user is the target, the one before it "
-        "is left to validation, the rest is counted. All items are ranked.",
+    commands.add_parser(
+        "fit",
+        help="fit, test and save a model: graphrec fit --config configs/graphrec/NAME.yaml",
+        add_help=False,
     )
-    popular.add_argument(
-        "--interactions", type=Path, required=True, help=".csv, .tsv or .parquet with a header"
+    for name, words in (
+        ("validate", "rank the valid split with a saved model"),
+        ("test", "the same on the test split, with intervals and groups apart"),
+    ):
+        ranked = _reads_model(commands, name, words)
+        ranked.add_argument("--data", required=True, metavar="FOLDER", help="folder written by data-prep")
+        ranked.add_argument("--out", metavar="FOLDER", help="where ranks go (default: beside the model)")
+        ranked.add_argument("--label", help="what tables call the model (default: its name)")
+        ranked.add_argument("--seed", type=int, default=0, help="of the bootstrap intervals (default: 0)")
+    predict = _reads_model(commands, "predict", "the best items for every row of a split, as Parquet")
+    predict.add_argument("--data", required=True, metavar="FOLDER", help="folder written by data-prep")
+    predict.add_argument("--split", choices=["valid", "test"], default="test")
+    predict.add_argument("--out", required=True, metavar="FILE", help="Parquet file to write")
+    _lists(predict)
+    recommend = _reads_model(commands, "recommend", "the best items for a history")
+    recommend.add_argument("history", nargs="*", default=None, metavar="ITEM", help="item ids, oldest first")
+    recommend.add_argument("--input", metavar="FILE", help="histories, one JSON list of item ids a line")
+    recommend.add_argument("--out", metavar="FILE", help="JSONL file to write (default: print)")
+    recommend.add_argument("--allow", nargs="+", metavar="ITEM", help="choose among these items only")
+    recommend.add_argument("--skip-unknown", action="store_true", help="skip unknown ids, with a warning")
+    _lists(recommend)
+    compare = commands.add_parser(
+        "compare",
+        help="several runs on the same rows, with paired differences",
+        description="Metrics of several tested runs with intervals, and paired differences to the first one. "
+        "Runs whose ranking task differs are refused.",
     )
-    popular.add_argument("--user", required=True, metavar="COL", help="column of users")
-    popular.add_argument("--item", required=True, metavar="COL", help="column of items")
-    popular.add_argument("--time", required=True, metavar="COL", help="column of times: numbers or ISO dates")
-    popular.add_argument("--separator", help="of a text file whose ending is neither .csv nor .tsv")
-    popular.add_argument("-k", type=int, nargs="+", default=[10], help="list lengths (default: 10)")
-    popular.add_argument("--offer-seen", action="store_true", help="also offer what the user has had already")
-    popular.add_argument(
-        "--ties",
-        choices=["average", "against"],
-        default="average",
-        help="tied items get their mean rank, or the target the worst of them (default: average)",
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="folder of a tested run")
+    compare.add_argument(
+        "--metrics", nargs="+", metavar="NAME", help="e.g. HR@10 NDCG@10 (default: the main)"
     )
-    popular.add_argument("--seed", type=int, default=0, help="of the bootstrap intervals (default: 0)")
-    popular.set_defaults(run=run_popular)
+    compare.add_argument("--join-seeds", action="store_true", help="average runs with the same label")
+    compare.add_argument("--seed", type=int, default=0, help="of the intervals (default: 0)")
+    baselines = commands.add_parser(
+        "baselines",
+        help="all simple models, their settings chosen on validation",
+        description="Fit popularity, last item, repeated history, item-kNN, co-occurrence, VSKNN and EASE, "
+        "choose their settings on the validation rows, rank the test rows once.",
+    )
+    baselines.add_argument("--data", required=True, metavar="FOLDER", help="folder written by data-prep")
+    baselines.add_argument("--out", metavar="FOLDER", help="where ranks go, for graphrec compare")
+    baselines.add_argument("--only", nargs="+", metavar="NAME", help="these models only")
+    baselines.add_argument("--metrics", nargs="+", metavar="NAME", help="shown (default: the main ones)")
+    baselines.add_argument(
+        "--refit-on-trainval", action="store_true", help="fit on validation too, once chosen"
+    )
     return parser
 
 
-def run_popular(arguments: argparse.Namespace) -> int:
-    """Read the log, rank every test target by popularity, print the table and what it rests on."""
-    import numpy as np
-    from rich.console import Console
-    from rich.table import Table
+def _reads_model(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, words: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    parser.add_argument("--model", required=True, metavar="DIR", help="saved model, e.g. runs/mine/export")
+    return parser
 
-    from graphrec.evaluation import leave_one_out, popularity_ranks, ranking_metrics
-    from graphrec.interactions import read_interactions
-    from moltc.bootstrap import Bootstrap
 
-    log = read_interactions(
-        arguments.interactions, arguments.user, arguments.item, arguments.time, separator=arguments.separator
-    )
-    split = leave_one_out(log.users, log.items)
-    if len(split.targets) == 0:
-        raise ValueError(
-            f"no user of {arguments.interactions} has three interactions or more: nothing to evaluate"
-        )
-    ranks = popularity_ranks(split, log.num_items, exclude_seen=not arguments.offer_seen, ties=arguments.ties)
-    metrics = ranking_metrics(ranks, arguments.k, bootstrap=Bootstrap(seed=arguments.seed))
+def _lists(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-k", type=int, default=10, help="length of a list (default: 10)")
+    parser.add_argument("--offer-seen", action="store_true", help="also offer items of the history")
 
-    table = Table("metric", "value", "95 % interval", title=f"popularity on {arguments.interactions.name}")
-    for name, metric in metrics.items():
-        table.add_row(name, f"{metric.value:.4f}", f"{metric.low:.4f} to {metric.high:.4f}")
-    console = Console()
-    console.print(table)
-    counted = len(split.train_items)
-    notes = [
-        f"{len(split.targets)} users tested, {log.num_items} items, {counted} interactions counted",
-        f"{split.untested_users} users with fewer than three interactions: counted, not tested",
-        f"{int(np.isinf(ranks).sum())} targets the user had had before: not offered, hence misses",
-        f"{log.undecided_users} users whose last two interactions have the same time: taken in file order",
-        f"{log.rejected} rows left out" + (f", the first: {log.first_reject}" if log.rejected else ""),
-    ]
-    for note in notes:
-        console.print(note, highlight=False, soft_wrap=True)
-    return 0
+
+if __name__ == "__main__":
+    sys.exit(main())

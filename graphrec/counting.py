@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ DENSE_FROM = 0.1
 """Share of filled cells from which a matrix is multiplied as a dense one."""
 POPULARITY_WEIGHT = 1e-7
 """How little popularity counts beside co-occurrence: it orders ties and answers empty histories."""
+PopularityScale = Literal["count", "share"]
+"""What is weighted so: the number of occurrences, or its share of the most popular item's. In float32 the
+share is lost beside most scores, so that it answers empty histories and leaves ties tied."""
 
 Weights: TypeAlias = sparse.csr_array | NDArray[np.float32]
 
@@ -52,6 +55,13 @@ class CountingRecommender(Recommender):
     def count(self, train: Histories) -> None:
         """Fit on sequences; ``catalogue`` is there already."""
 
+    def prior_of(self, train: Histories, scale: PopularityScale) -> NDArray[np.float32]:
+        """Popularity as it is added to other scores, ``[I]``."""
+        counts = self.popularity(train)
+        return (POPULARITY_WEIGHT * (counts / counts.max() if scale == "share" else counts)).astype(
+            np.float32
+        )
+
     def popularity(self, train: Histories) -> Integers:
         """How often each item occurs, ``[I]``."""
         return np.bincount(train.items, minlength=len(self.catalogue))
@@ -76,7 +86,7 @@ class ItemToItem(CountingRecommender):
         """``W`` from the fitted sequences."""
 
     def count(self, train: Histories) -> None:
-        self.prior = (self.popularity(train) * POPULARITY_WEIGHT).astype(np.float32)
+        self.prior = self.prior_of(train, self.config.popularity)
         self.weights = compact(self.item_weights(train))
 
     def scores(self, histories: Histories) -> Floats:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from data_prep.errors import DataError
 from data_prep.files import existing
 from graphrec.catalogue import Catalogue
+from graphrec.evaluation import Ties
 from graphrec.histories import Histories, Integers
 
 KIND = "recommendation"
@@ -110,7 +111,7 @@ class Manifest:
     ks: tuple[int, ...]
     filter_seen: bool
     hash: str
-    ties: str = "against"
+    ties: Ties = "against"
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -126,7 +127,10 @@ class Manifest:
         if missing := [name for name in names if name not in content]:
             raise DataError(f"{path} lacks {', '.join(missing)}. {MEND}")
         values = {name: content[name] for name in names} | {"ks": tuple(content["ks"])}
-        return cls(**values, ties=content.get("ties", "against"))
+        ties = content.get("ties", "against")
+        if ties not in ("average", "against"):
+            raise DataError(f"{path}: ties {ties!r} is not known; it is 'average' or 'against'. {MEND}")
+        return cls(**values, ties=ties)
 
 
 class RecommendationData:

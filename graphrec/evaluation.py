@@ -70,7 +70,8 @@ def _hidden(seen: Mask | Histories | None) -> tuple[Integers, Integers]:
     if isinstance(seen, Histories):
         once = seen.latest_of_each()
         return seen.rows[once], seen.items[once]
-    return np.nonzero(seen)
+    rows, items = np.nonzero(seen)
+    return rows, items
 
 
 def _row_counts(mask: Mask) -> NDArray[np.int64]:

@@ -139,7 +139,7 @@ class LightGCN(NeuralRecommender):
         return ItemGraph(len(catalogue), self.config)
 
     def prepare(self, fitted: Interactions) -> None:
-        """Make the graph of the fitted part: a sequence and an item are joined once, however often they meet."""
+        """Make the graph of the fitted part: an edge for each item of a sequence, however often they meet."""
         met = distinct(fitted.histories)
         self.edges = normalised_edges(met, len(self.catalogue)).to(self.device)
         counts = np.bincount(met.items, minlength=len(self.catalogue))
@@ -221,4 +221,4 @@ def normalised_edges(met: Histories, num_items: int) -> Tensor:
     both = torch.from_numpy(np.concatenate([places, places[::-1]], axis=1))
     values = torch.from_numpy(np.concatenate([weights, weights])).float()
     size = (num_sequences + num_items, num_sequences + num_items)
-    return torch.sparse_coo_tensor(both, values, size).to_sparse_csr()
+    return torch.sparse_coo_tensor(both, values, size, check_invariants=True).coalesce()

@@ -7,6 +7,7 @@ A run's folder holds logs/version_N/metrics.csv and checkpoints/{best,last}.ckpt
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -30,6 +31,7 @@ from graphrec.trainer import TrainerConfig
 from moltc.backbone.checkpoint import check_fit
 from moltc.backbone.lineage import Lineage
 from moltc.backbone.selection import BestCheckpoint, StopEarly
+from moltc.backbone.tracking import RunTracker
 from moltc.backbone.training import AtomicCheckpointIO, LastCheckpoint
 
 HINTS = ("utilities.rank_zero", "trainer.connectors.checkpoint_connector")
@@ -136,14 +138,8 @@ def train(
     seed: int = 0,
     folder: str | Path | None = None,
     resume: str | Path | None = None,
-    loggers: Sequence[Logger] = (),
-    callbacks: Sequence[Callback] = (),
 ) -> FitReport:
     """Train a recommender; see :meth:`graphrec.neural.NeuralRecommender.fit`.
-
-    Args:
-        loggers: beside metrics.csv.
-        callbacks: beside those that choose, stop and store.
 
     Raises:
         ValueError: the options contradict each other.
@@ -163,9 +159,9 @@ def train(
     valid = _validated(data.valid, options.validation_rows, seed) if validate else None
     module = RecommenderModule(recommender, valid, data.manifest, seed, options.log_every)
     with TemporaryDirectory() if folder is None else nullcontext(folder) as place, quiet_lightning():
-        keeping = _Keeping(Path(place), options, validate, resume, stored=folder is not None)
-        given = [] if folder is None else [CSVLogger(place, name="logs"), *loggers]
-        runner = _runner(Path(place), options, validate, given, [*callbacks, *keeping.callbacks()])
+        keeping = _Keeping(Path(place), options, validate, resume, folder is not None, recommender.loggers)
+        given = [] if folder is None else [CSVLogger(place, name="logs"), *recommender.loggers]
+        runner = _runner(Path(place), options, validate, given, keeping.callbacks())
         feed = TrainingData(recommender, fitted.histories, seed)
         runner.fit(module, feed, ckpt_path=None if resume is None else str(resume), weights_only=True)
         report = keeping.conclude(runner, module, time.perf_counter() - start)
@@ -191,12 +187,14 @@ class _Keeping:
         validate: bool,
         resume: str | Path | None,
         stored: bool,
+        loggers: Sequence[Logger],
     ) -> None:
         folder = root / "checkpoints"
         self.best = BestCheckpoint(folder) if validate else None
         self.stopping = StopEarly(options.patience) if options.patience else None
         self.last = LastCheckpoint(folder / "last.ckpt", options.checkpoint_every) if stored else None
         self.lineage = Lineage(root, resume)
+        self.lineage.run_id = next((one.run_id for one in loggers if isinstance(one, RunTracker)), None)
 
     def callbacks(self) -> list[Callback]:
         """The resume checkpoint is written last, when all others have seen all."""
@@ -237,7 +235,8 @@ def _runner(
     loggers: list[Logger],
     callbacks: list[Callback],
 ) -> lightning.Trainer:
-    bar = [RichProgressBar()] if options.progress else []
+    progress = sys.stdout.isatty() if options.progress is None else options.progress
+    bar = [RichProgressBar()] if progress else []
     return lightning.Trainer(
         log_every_n_steps=1,  # the module chooses the steps that it logs
         num_sanity_val_steps=0,
@@ -256,6 +255,6 @@ def _runner(
         callbacks=[*callbacks, *bar],
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=options.progress,
+        enable_progress_bar=progress,
         use_distributed_sampler=False,
     )

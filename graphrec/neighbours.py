@@ -3,44 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import lapack
 
-from graphrec.counting import ItemToItem, Weights, occurrences
+from graphrec.counting import ItemToItem, PopularityScale, Weights, occurrences
 from graphrec.histories import Histories
 
 BLOCK = 1024
 """Rows that are mirrored at once."""
 
-Grid = dict[str, tuple[float, ...]]
 
+@dataclass(frozen=True)
+class ItemToItemConfig:
+    """How a history is read.
 
-def check_decay(decay: float) -> None:
-    """The weight of one place further back is a share."""
-    if not 0 <= decay <= 1:
-        raise ValueError(f"decay must lie between 0 and 1, not {decay}")
+    Attributes:
+        decay: weight of an item of the history against that of the next later one.
+        popularity: see :data:`graphrec.counting.PopularityScale`.
+    """
+
+    decay: float = 0.7
+    popularity: PopularityScale = "count"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay must lie between 0 and 1, not {self.decay}")
+        if self.popularity not in ("count", "share"):
+            raise ValueError(f"popularity={self.popularity!r} is not known; choose 'count' or 'share'")
 
 
 @dataclass(frozen=True)
-class ItemKNNConfig:
+class ItemKNNConfig(ItemToItemConfig):
     """How similar items are found.
 
     Attributes:
-        decay: weight of an item against that of the next later one.
         shrink: added to the denominator, so that similarities of rare items count less.
         neighbours: most similar items that are kept of each; None: all.
     """
 
-    decay: float = 0.7
     shrink: float = 0.0
     neighbours: int | None = None
 
     def __post_init__(self) -> None:
-        check_decay(self.decay)
+        super().__post_init__()
         if self.shrink < 0:
             raise ValueError(f"shrink must not be negative, got {self.shrink}")
         if self.neighbours is not None and self.neighbours < 1:
@@ -56,8 +64,8 @@ class ItemKNN(ItemToItem):
     name = "item_knn"
     config_class = ItemKNNConfig
     config: ItemKNNConfig
-    grid: ClassVar[Grid] = {"decay": (1.0, 0.9, 0.7, 0.4, 0.0)}
-    scoring_settings: ClassVar[tuple[str, ...]] = ("decay",)
+    grid = {"decay": (1.0, 0.9, 0.7, 0.4, 0.0)}
+    scoring_settings = ("decay",)
 
     def item_weights(self, train: Histories) -> Weights:
         held = occurrences(train, len(self.catalogue))
@@ -84,21 +92,19 @@ def strongest(matrix: sparse.csr_array, count: int) -> sparse.csr_array:
 
 
 @dataclass(frozen=True)
-class CooccurrenceConfig:
+class CooccurrenceConfig(ItemToItemConfig):
     """How followers are counted.
 
     Attributes:
-        decay: weight of an item of the history against that of the next later one.
         gap: largest distance at which one item counts as following another.
         power: divide by popularity of the follower to this power.
     """
 
-    decay: float = 0.7
     gap: int = 10
     power: float = 0.0
 
     def __post_init__(self) -> None:
-        check_decay(self.decay)
+        super().__post_init__()
         if self.gap < 1:
             raise ValueError(f"gap must be at least 1, not {self.gap}")
 
@@ -112,8 +118,8 @@ class Cooccurrence(ItemToItem):
     name = "cooccurrence"
     config_class = CooccurrenceConfig
     config: CooccurrenceConfig
-    grid: ClassVar[Grid] = {"power": (0.0, 0.5), "decay": (1.0, 0.9, 0.7, 0.4, 0.0)}
-    scoring_settings: ClassVar[tuple[str, ...]] = ("decay",)
+    grid = {"power": (0.0, 0.5), "decay": (1.0, 0.9, 0.7, 0.4, 0.0)}
+    scoring_settings = ("decay",)
 
     def item_weights(self, train: Histories) -> Weights:
         counts = np.maximum(1, self.popularity(train)).astype(np.float32)
@@ -139,19 +145,17 @@ def followers(train: Histories, num_items: int, gap: int) -> sparse.coo_array:
 
 
 @dataclass(frozen=True)
-class EASEConfig:
+class EASEConfig(ItemToItemConfig):
     """How the regression is regularised.
 
     Attributes:
-        decay: weight of an item of the history against that of the next later one.
         l2: weight of the squared entries, lambda in the paper.
     """
 
-    decay: float = 0.7
     l2: float = 200.0
 
     def __post_init__(self) -> None:
-        check_decay(self.decay)
+        super().__post_init__()
         if self.l2 <= 0:
             raise ValueError(f"l2 must be above 0, not {self.l2}")
 
@@ -166,8 +170,8 @@ class EASE(ItemToItem):
     name = "ease"
     config_class = EASEConfig
     config: EASEConfig
-    grid: ClassVar[Grid] = {"l2": (50.0, 200.0, 1000.0), "decay": (1.0, 0.9, 0.7)}
-    scoring_settings: ClassVar[tuple[str, ...]] = ("decay",)
+    grid = {"l2": (50.0, 200.0, 1000.0), "decay": (1.0, 0.9, 0.7)}
+    scoring_settings = ("decay",)
 
     def item_weights(self, train: Histories) -> Weights:
         held = occurrences(train, len(self.catalogue))

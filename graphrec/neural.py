@@ -8,7 +8,7 @@ before each loss, so that a resumed run needs to remember nothing but where it s
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ from graphrec.histories import Histories
 from graphrec.recommender import FitReport, Floats, Recommender
 
 if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
     from graphrec.trainer import TrainerConfig
 
 
@@ -32,9 +34,11 @@ class NeuralRecommender(Recommender):
 
     Attributes:
         network: built by :meth:`build` when fitting or loading begins.
+        loggers: are told of losses and scores beside metrics.csv, where a run has a folder.
     """
 
     network: nn.Module
+    loggers: Sequence[Logger] = ()
 
     # -- what a model defines --------------------------------------------------------------------------------
 

@@ -56,8 +56,8 @@ def candidate_ranks(model: Recommender, rows: Rows, *, ties: Ties = "against") -
 def protocol_ranks(model: Recommender, rows: Rows, manifest: Manifest) -> Ranks:
     """Ranks as the protocol's own metric wants them: ``[B]``, or ``[B, draws]`` where it has candidates."""
     if manifest.metric.startswith("HitRatio"):
-        return candidate_ranks(model, rows, ties=_ties(manifest))
-    return rank_rows(model, rows, filter_seen=manifest.filter_seen, ties=_ties(manifest))
+        return candidate_ranks(model, rows, ties=manifest.ties)
+    return rank_rows(model, rows, filter_seen=manifest.filter_seen, ties=manifest.ties)
 
 
 def metric_column(name: str, ranks: Ranks) -> NDArray[np.float64]:
@@ -80,9 +80,3 @@ def metric_column(name: str, ranks: Ranks) -> NDArray[np.float64]:
 def metric_value(name: str, ranks: Ranks) -> float:
     """Mean of a metric over rows."""
     return float(metric_column(name, ranks).mean())
-
-
-def _ties(manifest: Manifest) -> Ties:
-    if manifest.ties not in ("average", "against"):
-        raise ValueError(f"the manifest's ties={manifest.ties!r} is not known; it is 'average' or 'against'")
-    return "average" if manifest.ties == "average" else "against"

@@ -33,6 +33,8 @@ Model = TypeVar("Model", bound="Recommender")
 
 CHUNK_CELLS = 4_000_000
 """Scores held at once while many rows are worked on: 16 MB in float32."""
+ROWS_AT_ONCE = 1_024
+"""Histories that are encoded at once."""
 
 
 class Recommendation(NamedTuple):
@@ -75,6 +77,10 @@ class Recommender(ABC):
 
     name: ClassVar[str]
     config_class: ClassVar[type[Any]]
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    """Values of settings that are worth trying, see :mod:`graphrec.tuning`."""
+    scoring_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that change how a fitted model scores, and not what it learned."""
     config: Any
     catalogue: Catalogue
 
@@ -197,12 +203,16 @@ class Recommender(ABC):
     def candidate_scores(self, histories: Histories, candidates: Integers) -> Floats:
         """Scores of given item numbers, ``[B, C]`` for candidates ``[B, C]``."""
         parts = [
-            np.take_along_axis(
-                self._finite(self.scores(histories[part]), part.start), candidates[part], axis=1
-            )
+            self._candidate_scores(histories[part], candidates[part], part.start)
             for part in self.parts(len(histories))
         ]
         return np.concatenate(parts) if parts else np.empty(candidates.shape, dtype=np.float32)
+
+    def _candidate_scores(self, histories: Histories, candidates: Integers, first: int) -> Floats:
+        factors = self.factors(histories)
+        if factors is not None:
+            return self._finite(factors.candidate_scores(candidates), first)
+        return np.take_along_axis(self._finite(self.scores(histories), first), candidates, axis=1)
 
     def parts(self, num_rows: int) -> Iterator[slice]:
         """Slices of rows whose scores fit into bounded memory."""
@@ -248,16 +258,17 @@ class Recommender(ABC):
         self, histories: Histories, k: int, exclude_seen: bool, allowed: Integers | None
     ) -> Iterator[tuple[Integers, Floats]]:
         """Numbers and scores of the best items of consecutive rows; -1 where nothing more is on offer."""
-        for part in self.parts(len(histories)):
-            rows = histories[part]
-            seen = rows if exclude_seen else None
-            factors = self.factors(rows)
+        for first in range(0, len(histories), ROWS_AT_ONCE):
+            some = histories[first : first + ROWS_AT_ONCE]
+            factors = self.factors(some)
             if factors is not None:
+                seen = some if exclude_seen else None
                 yield best_by_factors(factors, k, seen=seen, allowed=allowed)
-            else:
-                yield best_by_scores(
-                    self._finite(self.scores(rows), part.start), k, seen=seen, allowed=allowed
-                )
+                continue
+            for part in self.parts(len(some)):
+                rows = some[part]
+                scores = self._finite(self.scores(rows), first + part.start)
+                yield best_by_scores(scores, k, seen=rows if exclude_seen else None, allowed=allowed)
 
     def _finite(self, scores: Floats, first: int) -> Floats:
         undefined = np.flatnonzero(np.isnan(scores).any(axis=1))

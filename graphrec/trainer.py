@@ -25,7 +25,7 @@ class TrainerConfig:
         checkpoint_every: steps between resume checkpoints within an epoch; 0: at epoch ends only.
         accelerator: cpu, cuda, ... or auto.
         precision: of Lightning, such as 32-true or bf16-mixed.
-        progress: show a progress bar.
+        progress: show a progress bar; None: where the output is a terminal.
     """
 
     max_epochs: int = 100
@@ -39,7 +39,7 @@ class TrainerConfig:
     checkpoint_every: int = 0
     accelerator: str = "cpu"
     precision: Precision = "32-true"
-    progress: bool = False
+    progress: bool | None = None
 
     def __post_init__(self) -> None:
         if self.max_epochs < 0 and self.max_steps < 0 and self.max_time is None:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from graphrec.counting import POPULARITY_WEIGHT, CountingRecommender, occurrences, restored, stored
+from graphrec.counting import CountingRecommender, occurrences, restored, stored
 from graphrec.histories import Histories, Integers
 from graphrec.recommender import Floats
 
@@ -48,9 +48,9 @@ class VSKNNConfig:
 class VSKNN(CountingRecommender):
     """Sessions that share items with the history vote for their items.
 
-    ``sim(h, s) = Σ_{i in h and s} 1 / (k_i + 1)``, with ``k_i`` the places of i before the end of the history;
-    ``score(j) = Σ_s sim(h, s) / (min_i k_i + 1)`` over the neighbours that hold j. Popularity, times a
-    ten-millionth, is added.
+    ``sim(h, s) = Σ_{i in h and s} 1 / (k_i + 1)``, with ``k_i`` the places of i before the end of the
+    history; ``score(j) = Σ_s sim(h, s) / (min_i k_i + 1)`` over the neighbours that hold j. Popularity, times
+    a ten-millionth, is added.
 
     Attributes:
         sessions: which stored session holds which item, ``[S, I]``.
@@ -60,14 +60,14 @@ class VSKNN(CountingRecommender):
     name = "vsknn"
     config_class = VSKNNConfig
     config: VSKNNConfig
-    grid: ClassVar[dict[str, tuple[int, ...]]] = {"neighbours": (50, 100, 500), "sample": (500, 1000, 5000)}
-    scoring_settings: ClassVar[tuple[str, ...]] = ("neighbours", "sample", "last_items")
+    grid = {"neighbours": (50, 100, 500), "sample": (500, 1000, 5000)}
+    scoring_settings = ("neighbours", "sample", "last_items")
 
     sessions: sparse.csr_array
     prior: NDArray[np.float32]
 
     def count(self, train: Histories) -> None:
-        self.prior = (self.popularity(train) * POPULARITY_WEIGHT).astype(np.float32)
+        self.prior = self.prior_of(train, "count")
         self._store(occurrences(train, len(self.catalogue)))
 
     def _store(self, sessions: sparse.csr_array) -> None:

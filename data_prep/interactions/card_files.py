@@ -38,6 +38,10 @@ class CardFiles:
         """True for the published file, False for a changed one that is allowed."""
         return self._checked(name)[1]
 
+    def all_verified(self, *names: str) -> bool:
+        """Whether each of several files is the published one."""
+        return all(self.verified(name) for name in names)
+
     def looked_up(self, name: str) -> SourceFile:
         """The report's entry of a file in which only names or numbers are looked up."""
         path, verified = self._checked(name)

@@ -87,40 +87,37 @@ def number(raw: RawLog) -> Log:
         raise DataError(
             f"No interaction is left: {len(raw.findings.filter(~pl.col('kept')))} rows were rejected."
         )
-    items = _catalogue(raw)
-    numbers = items.select("item_id", number="item")
-    frame = raw.frame.with_columns(
-        sequence_id=pl.col("sequence"), sequence=_first_seen(raw.frame["sequence"])
+    item, item_names = encode(raw.frame["item"])
+    items = _catalogue(raw, item_names)
+    sequence, sequence_ids = encode(raw.frame["sequence"])
+    named = item_names.to_frame("item_id").join(items, on="item_id", how="left", maintain_order="left")
+    numbers = named["item"]
+    if missing := numbers.null_count():
+        first = item_names.filter(numbers.is_null())[0]
+        raise DataError(f"{missing} items are not in the catalogue, the first {first!r}: add them to it.")
+    frame = pl.DataFrame({"sequence": sequence, "item": numbers.gather(item)}).with_columns(
+        raw.frame[name].cast(dtype) for name, dtype in EXTRAS.items() if name in raw.frame.columns
     )
-    frame = frame.join(numbers, left_on="item", right_on="item_id", how="left", maintain_order="left")
-    if missing := frame["number"].null_count():
-        first = frame.filter(pl.col("number").is_null())["item"][0]
-        raise DataError(
-            f"{missing} interactions are with items that the catalogue lacks, the first {first!r}."
-        )
     order = ["sequence", "time"] if "time" in frame.columns else ["sequence"]
-    frame = frame.sort(order, maintain_order=True)
-    extras = [pl.col(name).cast(dtype) for name, dtype in EXTRAS.items() if name in frame.columns]
-    log = frame.select("sequence", pl.col("number").alias("item"), *extras)
-    ids = frame.group_by("sequence", maintain_order=True).agg(pl.col("sequence_id").first())["sequence_id"]
-    return Log(log, items, ids)
+    return Log(frame.sort(order, maintain_order=True), items, sequence_ids)
 
 
-def _first_seen(values: pl.Series) -> pl.Series:
-    """Number of each value, counted in the order of first occurrence."""
-    names = pl.DataFrame({"value": values.unique(maintain_order=True)}).with_row_index("number")
-    numbered = values.to_frame("value").join(names, on="value", how="left", maintain_order="left")
-    return numbered["number"].cast(pl.Int64)
+def encode(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """A number for each value, int64 ``[N]``, in the order of first occurrence, and the distinct values by
+    number."""
+    encoded = values.to_arrow().dictionary_encode()
+    codes, names = pl.Series(encoded.indices), pl.Series(encoded.dictionary, dtype=values.dtype)
+    return codes.cast(pl.Int64), names
 
 
-def _catalogue(raw: RawLog) -> pl.DataFrame:
+def _catalogue(raw: RawLog, occurring: pl.Series) -> pl.DataFrame:
     known = raw.items
     if known is None:
         known = pl.DataFrame({"item_id": pl.Series([], dtype=pl.String)})
     if "title" not in known.columns:
         known = known.with_columns(title=pl.lit(None, pl.String))
     if not raw.whole_catalogue:
-        seen = pl.DataFrame({"item_id": in_order(raw.frame["item"].unique())})
+        seen = pl.DataFrame({"item_id": in_order(occurring)})
         known = seen.join(known, on="item_id", how="left", maintain_order="left")
     if twice := known["item_id"].len() - known["item_id"].n_unique():
         raise DataError(f"{twice} item ids are listed twice: every item needs an id of its own.")
@@ -142,6 +139,8 @@ def in_order(ids: pl.Series) -> pl.Series:
 def drop_rare(raw: RawLog, *, min_items: int, min_users: int) -> RawLog:
     """Leave out sequences with fewer than ``min_items`` interactions and items with fewer than ``min_users``,
     again and again until none is left; a note says how many."""
+    if max(min_items, min_users) <= 1:
+        return raw
     frame = raw.frame
     while True:
         common = (pl.len().over("sequence") >= min_items) & (pl.len().over("item") >= min_users)

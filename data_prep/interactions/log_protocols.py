@@ -9,6 +9,7 @@ import polars as pl
 
 from data_prep.errors import DataError
 from data_prep.interactions.card_files import CardFiles
+from data_prep.interactions.findings import joined
 from data_prep.interactions.log import RawLog, join_logs, number
 from data_prep.interactions.plan import SplitPlan, log_task
 from data_prep.interactions.row_tasks import with_candidates
@@ -34,6 +35,7 @@ DRAWS = 10  # candidate lists of each held-out row; the first is the main figure
 
 
 def beauty_log(files: CardFiles) -> RawLog:
+    """S3-Rec's sequences of Amazon Beauty, with the numbers of the items' attributes."""
     log = read_sequences(files.path("Beauty.txt"), "user then items", verified=files.verified("Beauty.txt"))
     attributes = json.loads(files.path("Beauty_item2attributes.json").read_text(encoding="utf-8"))
     known = pl.DataFrame(
@@ -48,15 +50,18 @@ def beauty_log(files: CardFiles) -> RawLog:
 
 
 def beauty_loo(files: CardFiles, _: str) -> RankingTask:
+    """Amazon Beauty, leave-one-out, seen items filtered."""
     return log_task(beauty_log(files), _LOO, files.card.name, protocol="beauty-loo")
 
 
 def video_log(files: CardFiles) -> RawLog:
+    """SASRec's pairs of Amazon Video Games."""
     log = read_sequences(files.path("Video.txt"), "user item", verified=files.verified("Video.txt"))
     return replace(log, items=numbered_catalogue(23_715), whole_catalogue=True)
 
 
 def video_games_loo(files: CardFiles, _: str) -> RankingTask:
+    """Amazon Video Games, leave-one-out, seen items filtered."""
     return log_task(video_log(files), _LOO, files.card.name, protocol="video-games-loo")
 
 
@@ -84,11 +89,8 @@ def beauty_by_user(files: CardFiles, _: str) -> RankingTask:
 
 def movielens_1m_log(files: CardFiles) -> RawLog:
     """gSASRec's sequences of MovieLens-1M, with the titles and genres of the films."""
-    for name in GSASREC_FILES:
-        files.path(name)
-    train = GSASREC_FILES[0]
-    folder = files.path(train).parent
-    log = read_gsasrec(folder, files.path("ratings_pairs_only.parquet"), verified=files.verified(train))
+    pairs, folder = files.path("ratings_pairs_only.parquet"), files.path(GSASREC_FILES[0]).parent
+    log = read_gsasrec(folder, pairs, verified=files.all_verified(*GSASREC_FILES, pairs.name))
     movies = read_movies_1m(files.path("movies.dat")).rename({"item_id": "movie"})
     named = read_item_mapping(folder).rename({"item": "item_id"}).join(movies, on="movie", how="left")
     items = numbered_catalogue(3_416).join(named, on="item_id", how="left", maintain_order="left")
@@ -97,10 +99,12 @@ def movielens_1m_log(files: CardFiles) -> RawLog:
 
 
 def ml1m_loo(files: CardFiles, _: str) -> RankingTask:
+    """MovieLens-1M, leave-one-out, seen items filtered; the test rows are gSASRec's."""
     return log_task(movielens_1m_log(files), _LOO, files.card.name, protocol="ml1m-loo")
 
 
 def movielens_100k_log(files: CardFiles) -> RawLog:
+    """All ratings of MovieLens-100k as interactions, whatever their stars."""
     log = read_ratings(files.path("u.data"), separator="\t", verified=files.verified("u.data"))
     items = read_items_100k(files.path("u.item"))
     return replace(log, items=items, whole_catalogue=True, sources=(*log.sources, files.looked_up("u.item")))
@@ -135,8 +139,9 @@ def movielens_20(files: CardFiles, variant: str) -> RankingTask:
     train = trainval.filter(~pl.col("sequence").is_in(valid["sequence"].implode()))
     parts = with_candidates(Parts(train, trainval, valid, test), len(log.items), draws=DRAWS)
     sources = (*raw.sources, *(rows.source for rows in held))
+    found = joined([raw.findings, *(rows.findings for rows in held)])
     return RankingTask(
-        files.card.name, plan.protocol(name), log.items, parts, log.sequence_ids, sources, raw.findings
+        files.card.name, plan.protocol(name), log.items, parts, log.sequence_ids, sources, found
     )
 
 
@@ -152,8 +157,9 @@ def _owners(rows: HistoryRows, log: pl.DataFrame, name: str) -> list[int]:
 
 def tagged_artists_log(files: CardFiles) -> RawLog:
     """Last.fm's artists in the order in which users first tagged them."""
-    paths = (files.path(name) for name in ("user_taggedartists.dat", "artists.dat", "tags.dat"))
-    return read_tagged_artists(*paths, verified=files.verified("user_taggedartists.dat"))
+    names = ("user_taggedartists.dat", "artists.dat", "tags.dat")
+    log, artists, tags = (files.path(name) for name in names)
+    return read_tagged_artists(log, artists, tags, verified=files.all_verified(*names))
 
 
 def retailrocket_log(files: CardFiles) -> RawLog:

@@ -71,6 +71,9 @@ class SplitPlan:
         shares = self.shares
         if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
             raise DataError(f"Fractions must be three shares that add up to 1, not {shares}.")
+        shuffles = self.method == "by-sequence" and self.order != "time"
+        if self.seed and not (shuffles or self.candidates):
+            raise DataError("Nothing is drawn by chance here: a seed has no effect; leave it out.")
         if not _METRIC.fullmatch(self.metric):
             raise DataError(f"There is no metric {self.metric!r}: give NDCG@k, HR@k or HitRatio@1.")
         if not self.ks or min(self.ks) < 1:

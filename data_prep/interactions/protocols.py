@@ -87,7 +87,7 @@ def build_task(
         DataError: the set has no such protocol or variant, or an option has no effect on it.
     """
     name = files.card.name
-    known = PROTOCOLS[name]
+    known = PROTOCOLS[files.card.reader]
     chosen = protocol or next(iter(known.fixed), METHODS[0])
     if chosen in known.fixed:
         fixed = known.fixed[chosen]

@@ -110,6 +110,9 @@ def _warnings(report: Mapping) -> list[str]:
     ties = report["ties"]
     if ties and ties["test targets"]:
         found.append(f"{ties['test targets']:,} test targets have the time of the interaction before them.")
+    titled = report["items_with"]["title"]
+    if 0 < titled < report["counts"]["items"]:
+        found.append(f"{report['counts']['items'] - titled:,} items have no title.")
     changed = [one["file"] for one in report["sources"] if one["verified"] is False]
     found += [f"{name} differs from the published file." for name in changed]
     if not report["counts"]["valid"]["rows"]:

@@ -49,9 +49,7 @@ def yoochoose_windows(files: CardFiles, _: str) -> RankingTask:
     """DreamRec's YooChoose, whose training rows are not published: fitted on the validation window."""
     rows = _read(files, None, "val_data.df", "test_data.df", _size(files))
     protocol = Protocol("yc-valfit", "NDCG@20", (10, 20, 50), filter_seen=False, variants=_WINDOW)
-    note = (
-        "Fitted on the validation window: this is not the published protocol, whose training rows are lost."
-    )
+    note = "Fitted on the validation window: not the published protocol, whose training rows are not at hand."
     return rows_task(files.card.name, protocol, rows, window_parts(rows), notes=(note,))
 
 

@@ -11,7 +11,7 @@ from data_prep.errors import DataError
 from data_prep.files import sha256_of
 from data_prep.interactions.cells import Cells, TextFormat, read_cells
 from data_prep.interactions.findings import findings, joined
-from data_prep.interactions.log import RawLog
+from data_prep.interactions.log import RawLog, encode
 from data_prep.records import SourceFile
 from data_prep.tables import column_of
 
@@ -188,7 +188,8 @@ def _complete(
 
 def _once(frame: pl.DataFrame, path: Path, found: list[pl.DataFrame]) -> pl.DataFrame:
     """Without rows that repeat user, item and time of an earlier one."""
-    first = pl.struct("sequence", "item", "time").is_first_distinct()
+    keys = pl.DataFrame({"sequence": encode(frame["sequence"])[0], "item": encode(frame["item"])[0]})
+    first = keys.with_columns(frame["time"]).select(pl.struct(pl.all()).is_first_distinct()).to_series()
     repeated = frame.filter(~first).select(
         "row", value=pl.concat_str("sequence", "item", "time_text", separator=",")
     )

@@ -24,10 +24,10 @@ def read_tagged_artists(path: Path, artists: Path, tags: Path, *, verified: bool
     Rows whose date does not exist or lies before 2005 are left out and listed.
     """
     cells = _table(path)
-    date = pl.date(*(pl.col(name).cast(pl.Int32, strict=False) for name in ("year", "month", "day")))
+    written = pl.concat_str("year", "month", "day", separator="-")
     dated = cells.with_columns(
         value=pl.concat_str(cells.columns, separator=" "),
-        date=date,
+        date=written.str.to_date("%Y-%m-%d", strict=False),
         row=pl.int_range(1, pl.len() + 1),
     )
     sound = pl.col("date").is_not_null() & (pl.col("date").dt.year() >= FIRST_YEAR)

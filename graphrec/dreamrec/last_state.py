@@ -1,10 +1,10 @@
 """The history encoder where DreamRec reads it: the state after the last item, and no other.
 
 DreamRec encodes a history by one SASRec block and takes one of its states. That needs a single query for each
-row, and with a single query neither keys nor values need be made: ``q · (W_k s + b_k) = (W_k^T q) · s + q · b_k``,
-where the last part is the same for all places and so changes no attention weight, and
-``Σ a_j (W_v s_j + b_v) = W_v Σ a_j s_j + b_v Σ a_j``. A row costs a few ``d x d`` products however long it is, and
-the result is that of the whole block.
+row, and with a single query neither keys nor values need be made: ``q · (W_k s + b_k)`` is ``(W_k^T q) · s``
+but for a part that is the same for all places and so changes no weight, and ``Σ a_j (W_v s_j + b_v)`` is
+``W_v Σ a_j s_j + b_v Σ a_j``. A row costs a few ``d x d`` products however long it is, and the result is that
+of the whole block.
 
 Letters: B rows, L longest history of the batch, H heads, d width.
 """

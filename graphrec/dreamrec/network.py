@@ -65,8 +65,9 @@ class DreamRecNetwork(nn.Module):
 
     def encode_and_look_up(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Conditions ``[B, d]`` of histories, and vectors ``[B, d]`` of items ``[B]``, by one look-up."""
-        both = functional.embedding(torch.cat([rows, targets[:, None]], dim=1), self.table)  # [B, L + 1, d]
-        return last_states(self.encoder, both[:, :-1], rows != self.num_items), both[:, -1]
+        asked = torch.cat([rows.flatten(), targets])
+        history, found = functional.embedding(asked, self.table).split([rows.numel(), len(targets)])
+        return last_states(self.encoder, history.view(*rows.shape, -1), rows != self.num_items), found
 
     def generate(self, condition: Tensor) -> Tensor:
         """Vectors of the ideal next item, ``[B, d]`` for conditions ``[B, d]``, by the configured sampler."""

@@ -132,7 +132,7 @@ class DreamRec(NeuralRecommender):
 
     def factors(self, histories: Histories) -> Factors:
         with self.inference():
-            table = self.network.table[:-1]
+            table = self.network.table.detach()[:-1]
             return retrieval_factors(self._oracles(histories), table, self.config.retrieval)
 
     def oracle_vectors(self, histories: Histories) -> Vectors:

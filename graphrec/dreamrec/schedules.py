@@ -79,13 +79,14 @@ class Diffusion:
         """sqrt(1 - ᾱ_t), ``[T]``."""
         return (1 - self.alpha_bars).sqrt()
 
+    @cached_property
+    def _scales(self) -> Tensor:
+        return torch.stack([self.signal_scales, self.noise_scales], dim=1)  # [T, 2]
+
     def noised(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Draw of ``q(x_t | x0)``, ``[B, d]``, for ``x0`` and standard noise ``[B, d]`` and steps ``[B]``."""
-        signal, scale = (
-            values.to(x0.device)[t][:, None].to(x0.dtype)
-            for values in (self.signal_scales, self.noise_scales)
-        )
-        return signal * x0 + scale * noise
+        signal, scale = self._scales.to(x0)[t].unbind(1)
+        return signal[:, None] * x0 + scale[:, None] * noise
 
     def posterior(self, x0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Mean ``[B, d]`` and variance ``[B]`` of ``q(x_{t-1} | x_t, x0)``; ``t`` is ``[B]``."""

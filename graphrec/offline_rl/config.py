@@ -33,6 +33,8 @@ class OfflineRLConfig(ObjectiveConfig):
     """Within the encoder; nextitnet has none."""
     tied: bool = True
     """Whether the heads' rows are the item table; false: a table of its own for each head (SQN)."""
+    policy_samples: int = 0
+    """Items that the policy's softmax is estimated from in training, for very large catalogues; 0: all."""
 
     targets: Targets = "alternating"
     """Whose values are the targets: the other of two networks that take turns (alternating), or an
@@ -56,6 +58,11 @@ class OfflineRLConfig(ObjectiveConfig):
     value_share: float = 1.0
     """Weight of the action values with ``rank_by: both``."""
 
+    @classmethod
+    def reference(cls) -> OfflineRLConfig:
+        """SQN as its published code trains it: a table for each head, targets with dropout."""
+        return cls(method="sqn", tied=False, dropout_in_targets=True)
+
     def __post_init__(self) -> None:
         objective = self.resolved()
         if self.backbone not in BACKBONES:
@@ -63,6 +70,8 @@ class OfflineRLConfig(ObjectiveConfig):
         for name in ("width", "length", "num_blocks", "num_heads", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.policy_samples < 0:
+            raise ValueError(f"policy_samples={self.policy_samples} is no number of items; give 0 or more")
         if not 0 <= self.dropout < 1:
             raise ValueError(
                 f"dropout={self.dropout} is a share; give a number from 0 up to, not including, 1"

@@ -5,15 +5,18 @@ Letters: P states, I items, K items asked for, w state width, d item width.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
+from graphrec.sequential.losses import sampled_softmax
 from moltc.backbone.logps import label_logps
 
 MOST_SCORES = 8_000_000
-"""Scores held at once where only the best of each row is wanted: 32 MB in float32."""
+"""Scores held at once where fewer are wanted: 32 MB in float32."""
 
 
 class Scores(NamedTuple):
@@ -43,8 +46,22 @@ class Scores(NamedTuple):
         return torch.einsum("pd,pkd->pk", self.queries, self.rows[items]) + self.biases[items]
 
     def logps(self, items: Tensor) -> Tensor:
-        """log softmax at one item of each state, ``[P]``, without holding ``[P, I]``."""
+        """log softmax at one item of each state, ``[P]``; more than :data:`MOST_SCORES` are never held."""
+        if len(items) * len(self.rows) <= MOST_SCORES:  # quicker, where all of them can be kept
+            return -cross_entropy(self.all(), items, reduction="none")
         return label_logps(self.queries, self.rows, items, bias=self.biases)
+
+    def sampled_logps(self, items: Tensor, count: int) -> Tensor:
+        """An estimate of :meth:`logps` from ``count`` items drawn alike for all states, ``[P]``.
+
+        The draws come from torch's generator; their scores are corrected for how few they are (logQ).
+        """
+        drawn = torch.randint(len(self.rows), (count,), device=items.device)
+        others = torch.addmm(self.biases[drawn], self.queries, self.rows[drawn].T)  # [P, count]
+        others = others.masked_fill(drawn == items[:, None], -torch.inf)
+        expected = math.log(count / len(self.rows))
+        correction = torch.full((count,), expected, dtype=others.dtype, device=items.device)
+        return -sampled_softmax(self.of(items[:, None])[:, 0], others, correction=correction)
 
     def best(self) -> Tensor:
         """The item with the largest score in each state, ``[P]``."""

@@ -21,6 +21,7 @@ def judge(
     objective: Objective,
     *,
     popularity: Tensor,
+    policy_samples: int = 0,
     dropout_in_targets: bool = False,
 ) -> Judged:
     """Everything that an objective reads of the events that a batch learns.
@@ -31,6 +32,7 @@ def judge(
         batch: packed sessions; each is encoded as a whole, never prefix by prefix.
         objective: which terms there are.
         popularity: share of each item among all fitted events, ``[I]``.
+        policy_samples: items that the policy's softmax is estimated from; 0: all items.
         dropout_in_targets: whether dropout stays on where targets are computed.
     """
     learnt = batch.learnt
@@ -38,8 +40,9 @@ def judge(
     candidates = torch.cat([actions[:, None], batch.negatives[learnt]], 1)  # [P, 1 + N]
     states = main.states(batch.items, batch.packing)  # [1 + places, w]
     state, next_state = states[batch.before[learnt]], states[learnt + 1]  # [P, w]
+    policy = main.policy(state)
     judged = {
-        "logps": main.policy(state).logps(actions),
+        "logps": policy.sampled_logps(actions, policy_samples) if policy_samples else policy.logps(actions),
         "rewards": batch.rewards[learnt],
         "done": batch.done[learnt],
     }

@@ -81,6 +81,7 @@ class OfflineRL(NeuralRecommender):
             batch,
             self.objective,
             popularity=self._popularity.to(self.device),
+            policy_samples=self.config.policy_samples,
             dropout_in_targets=self.config.dropout_in_targets,
         )
         return objective_terms(self.objective, judged, step=step) | _watched(judged)

@@ -58,6 +58,9 @@ class SequentialConfig:
         floor: share of the learning rate that remains.
         batch_size: rows of a batch.
         order: "pass" trains each row once an epoch; "draws" draws each batch from all rows.
+        memory_weight: weight of the log of ordered co-occurrence in the scores; 0: the network alone. It
+            takes no part in training: choose it on validation rows.
+        memory_decay: weight of an item of the history against that of the next later one.
         vectors: what ``item_vectors()`` gives: what is read ("input"), what scores ("output"), or their mean.
     """
 
@@ -85,6 +88,8 @@ class SequentialConfig:
     floor: float = 0.02
     batch_size: int = 128
     order: Literal["pass", "draws"] = "pass"
+    memory_weight: float = 0.0
+    memory_decay: float = 0.7
     vectors: Literal["input", "output", "mean"] = "input"
 
     @classmethod
@@ -100,10 +105,10 @@ class SequentialConfig:
         for name in ("width", "length", "batch_size", "num_negatives"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("weight_decay", "negative_power", "warmup_steps", "decay_steps"):
+        for name in ("weight_decay", "negative_power", "warmup_steps", "decay_steps", "memory_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("floor", "calibration"):
+        for name in ("floor", "calibration", "memory_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
         if not 0 <= self.dropout < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from graphrec.sequential.examples import (
     windows,
     with_start,
 )
+from graphrec.sequential.memory import PREFIX, Memory
 from graphrec.sequential.network import Published, ReferenceNetwork, SequenceNetwork, StrongNetwork
 from graphrec.sequential.objective import Objective
 from graphrec.sequential.recurrent import Recurrent
@@ -44,6 +45,7 @@ class SequentialRecommender(NeuralRecommender):
     config: SequentialConfig
     network: SequenceNetwork
     objective: Objective
+    memory: Memory | None = None
     extra_tokens = 0
 
     @abstractmethod
@@ -69,13 +71,16 @@ class SequentialRecommender(NeuralRecommender):
         )
 
     def prepare(self, fitted: Interactions) -> None:
-        """Count the items, for negatives; fill the table where it does not start at random."""
+        """Count items, for negatives, and pairs, for the memory; fill the table if it starts from vectors."""
         counts = np.bincount(fitted.histories.items, minlength=len(self.catalogue))
         self.objective = Objective(self.config, torch.from_numpy(counts))
         if self.config.start_vectors != "random":
             table = self.network.inputs
             with torch.no_grad():
                 table.copy_(scaled(self._start_vectors(fitted.histories), float(table.std())))
+        if self.config.memory_weight:
+            self.memory = Memory(self.catalogue, self.config.memory_decay)
+            self.memory.fit(fitted.histories)
 
     def _start_vectors(self, fitted: Histories) -> Tensor:
         num_items, width = len(self.catalogue), self.config.width
@@ -155,10 +160,23 @@ class SequentialRecommender(NeuralRecommender):
 
     # -- answers ---------------------------------------------------------------------------------------------
 
-    def factors(self, histories: Histories) -> Factors:
+    def scores(self, histories: Histories) -> NDArray[np.float32]:
+        """The network's scores, with what the memory adds to them, ``[B, I]``."""
+        scores = self._products(histories).scores()
+        if self.memory is not None:
+            scores += self.config.memory_weight * self.memory.log_scores(histories)
+        return scores
+
+    def factors(self, histories: Histories) -> Factors | None:
+        """Vectors whose products are the scores; with a memory there are none."""
+        return None if self.memory is not None else self._products(histories)
+
+    def _products(self, histories: Histories) -> Factors:
         vectors, biases = self.network.outputs
         with self.inference():
             states = self.network.encode(histories)
+        if not self.config.first_items:  # nothing was learnt of empty histories: level, but for the biases
+            states = states * torch.from_numpy(histories.lengths > 0).to(states).unsqueeze(1)
         return Factors(states, vectors.detach(), None if biases is None else biases.detach())
 
     def states(self, histories: Histories) -> NDArray[np.float32]:
@@ -191,6 +209,17 @@ class SequentialRecommender(NeuralRecommender):
             chosen = inputs if self.config.vectors == "input" else outputs
         found: NDArray[np.float32] = chosen.detach().cpu().numpy().copy()
         return found
+
+    # -- saving ----------------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return super().arrays() | ({} if self.memory is None else self.memory.arrays())
+
+    def set_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().set_arrays({name: array for name, array in arrays.items() if not name.startswith(PREFIX)})
+        if self.config.memory_weight:
+            self.memory = Memory(self.catalogue, self.config.memory_decay)
+            self.memory.set_arrays(arrays)
 
 
 class SASRec(SequentialRecommender):

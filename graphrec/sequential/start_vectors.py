@@ -17,6 +17,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from graphrec.histories import Histories
+from graphrec.neighbours import followers
 
 REACH = 10
 """Places between two items that still occur near each other; n places apart count 1 / n."""
@@ -24,19 +25,7 @@ SMOOTHING = 0.75
 """Power on the counts of the context: rare contexts are held down."""
 
 
-def near_counts(histories: Histories, num_items: int, reach: int = REACH) -> sparse.csr_matrix:
-    """How often item j comes at most ``reach`` places after item i, weighted by 1 / places, ``[I, I]``."""
-    items, rows = histories.items, histories.rows
-    total = sparse.csr_matrix((num_items, num_items))
-    for gap in range(1, min(reach, len(items) - 1) + 1):
-        same = np.flatnonzero(rows[gap:] == rows[:-gap])
-        pairs = (items[same], items[same + gap])
-        weights = np.full(len(same), 1 / gap)
-        total = total + sparse.csr_matrix((weights, pairs), shape=total.shape)
-    return total
-
-
-def positive_information(counts: sparse.spmatrix) -> sparse.csr_matrix:
+def positive_information(counts: sparse.csr_array) -> sparse.csr_array:
     """Log of how much more often a pair occurs than its items would by chance; zero where less often."""
     pairs = counts.tocoo()
     of_item = np.asarray(pairs.sum(axis=1)).ravel()
@@ -44,7 +33,7 @@ def positive_information(counts: sparse.spmatrix) -> sparse.csr_matrix:
     of_context = of_context / of_context.sum()
     information = np.log(pairs.data / (of_item[pairs.row] * of_context[pairs.col]))
     kept = information > 0
-    return sparse.csr_matrix((information[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
+    return sparse.csr_array((information[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
 
 
 def cooccurrence_vectors(histories: Histories, num_items: int, width: int, seed: int) -> Tensor:
@@ -57,8 +46,8 @@ def cooccurrence_vectors(histories: Histories, num_items: int, width: int, seed:
     """
     if width >= num_items:
         raise ValueError(f"{num_items} items cannot be factorised into {width} numbers each; lower the width")
-    ordered = near_counts(histories, num_items)
-    information = positive_information(ordered + ordered.T)
+    follows = followers(histories, num_items, REACH).tocsr()
+    information = positive_information(follows + follows.T)
     left, values, _ = randomized_svd(information, width, random_state=seed)
     return torch.from_numpy(left * np.sqrt(values)).float()
 

@@ -74,7 +74,7 @@ class LanguageModelConfig:
     """One prompt for all its completions, or a row for each; "auto" shares where it can, else says why."""
     gradient_checkpointing: bool = False
     logit_chunk: int = 1024
-    """Rows whose logits exist at one time."""
+    """Rows whose logits exist at one time, at most; fewer under a large vocabulary."""
     random_init: bool = False
     """Build the architecture with random weights (dry runs and tests); the tokenizer is still loaded."""
     num_layers: int | None = None

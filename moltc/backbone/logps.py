@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-MOST_LOGITS = {"cpu": 2**24}
-"""Logits that exist at one time, at most, by type of device: 64 MB in float32."""
+MOST_LOGITS = {"cpu": 2**23}
+"""Logits that exist at one time, at most, by type of device: 32 MB in float32."""
 MOST_LOGITS_ELSEWHERE = 2**27
 """The same of all other devices, whose matrix units need more rows at a time: 512 MB in float32."""
 
@@ -53,18 +53,54 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, transform: Head
     return transform(logits)
 
 
-def _logit_gradients(
-    logits: Tensor, lse: Tensor, labels: Tensor, grad: Tensor | None, transform: HeadTransform
-) -> Tensor:
-    """Derivative [n, V] of the log-probabilities with respect to the raw logits, row by row times ``grad``
-    [n] (None: one). The transformed ``logits`` [n, V] are used up.
+class _Softmax(NamedTuple):
+    """Rows of logits after :meth:`of`, which leaves no second copy of them.
+
+    Attributes
+    ----------
+    logps : [n] log-probability of each label.
+    weights : [n, V] the softmax times ``total``, except for 0 at the label; stands where the logits stood.
+    others, total : [n, 1] sum of ``weights``, and the same with the label's.
     """
-    plain = transform.softcap is None
-    # d logp / d logits = onehot - softmax
-    slopes = (logits.sub_(lse[:, None]) if plain else logits - lse[:, None]).exp_()
-    ones = torch.ones_like(lse) if grad is None else grad
-    slopes.mul_(-ones[:, None]).scatter_add_(1, labels[:, None], ones[:, None])
-    return transform.gradient(slopes, logits)
+
+    logps: Tensor
+    weights: Tensor
+    others: Tensor
+    total: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> _Softmax:
+        """Use up logits [n, V]; labels are long [n]."""
+        top = logits.amax(-1, keepdim=True)
+        own = logits.gather(1, labels[:, None]) - top
+        weights = logits.sub_(top).exp_().scatter_(1, labels[:, None], 0.0)
+        others = weights.sum(-1, keepdim=True)
+        total = others + own.exp()
+        return cls((own - total.log()).squeeze(1), weights, others, total)
+
+    def slopes(self, labels: Tensor) -> Tensor:
+        """onehot - softmax [n, V], the derivative of ``logps``; uses up ``weights``.
+
+        At the label it is the share of all others, so that nothing cancels where the label is nearly certain.
+        """
+        return self.weights.scatter_(1, labels[:, None], -self.others).div_(-self.total)
+
+
+def _scored(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    transform: HeadTransform,
+    slopes: bool,
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [n], and with ``slopes`` their derivative [n, V] with respect to the raw logits."""
+    logits = _logits(hidden, weight, bias, transform)
+    transformed = logits.clone() if slopes and transform.softcap is not None else logits
+    found = _Softmax.of(logits, labels)
+    if not slopes:
+        return found.logps, found.weights
+    return found.logps, transform.gradient(found.slopes(labels), transformed)
 
 
 class _LabelLogps(torch.autograd.Function):
@@ -80,46 +116,40 @@ class _LabelLogps(torch.autograd.Function):
         keep_slopes: bool,
     ) -> Tensor:
         out = hidden.new_empty(hidden.shape[0], dtype=_wide(hidden.dtype))
-        lse = torch.empty_like(out)
         slopes = torch.empty_like(hidden) if keep_slopes else None  # d logp / d hidden
         for start in range(0, hidden.shape[0], chunk):
             rows = slice(start, start + chunk)
-            logits = _logits(hidden[rows], weight, bias, transform)
-            lse[rows] = torch.logsumexp(logits, dim=-1)
-            out[rows] = logits.gather(1, labels[rows, None]).squeeze(1) - lse[rows]
+            out[rows], d_logits = _scored(hidden[rows], weight, bias, labels[rows], transform, keep_slopes)
             if slopes is not None:
-                d_logits = _logit_gradients(logits, lse[rows], labels[rows], None, transform)
                 slopes[rows] = d_logits.to(hidden.dtype) @ weight
-        if slopes is not None:
-            ctx.save_for_backward(slopes)
-        else:
-            ctx.save_for_backward(hidden, weight, bias, labels, lse)
+        ctx.save_for_backward(*([hidden, weight, bias, labels] if slopes is None else [slopes]))
         ctx.chunk, ctx.transform, ctx.keeps_slopes = chunk, transform, keep_slopes
         return out
 
     @staticmethod
-    @once_differentiable  # second derivatives would silently miss the log-sum-exp: they are an error
+    @once_differentiable  # second derivatives would silently be wrong: they are an error
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         if ctx.keeps_slopes:
             (slopes,) = ctx.saved_tensors
             return (slopes * grad[:, None]).to(slopes.dtype), None, None, None, None, None, None
-        hidden, weight, bias, labels, lse = ctx.saved_tensors
+        hidden, weight, bias, labels = ctx.saved_tensors
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
+        wide = _wide(hidden.dtype)
         d_hidden = torch.empty_like(hidden) if need_hidden else None
-        d_weight = torch.zeros_like(weight, dtype=lse.dtype) if need_weight else None
-        d_bias = torch.zeros_like(bias, dtype=lse.dtype) if need_bias else None
+        d_weight = torch.zeros_like(weight, dtype=wide) if need_weight else None
+        d_bias = torch.zeros_like(bias, dtype=wide) if need_bias else None
         for start in range(0, hidden.shape[0], ctx.chunk):
             rows = slice(start, start + ctx.chunk)
-            logits = _logits(hidden[rows], weight, bias, ctx.transform)
-            d_logits = _logit_gradients(logits, lse[rows], labels[rows], grad[rows], ctx.transform)
+            _, d_logits = _scored(hidden[rows], weight, bias, labels[rows], ctx.transform, True)
+            d_logits.mul_(grad[rows, None])
             if d_bias is not None:
                 d_bias += d_logits.sum(0)
             d_logits = d_logits.to(hidden.dtype)
             if d_hidden is not None:
                 d_hidden[rows] = d_logits @ weight
             if d_weight is not None:
-                d_weight += (d_logits.T @ hidden[rows]).to(lse.dtype)
+                d_weight += (d_logits.T @ hidden[rows]).to(wide)
         return (
             d_hidden,
             None if d_weight is None else d_weight.to(weight.dtype),

@@ -163,6 +163,14 @@ def test_single_completions_come_with_mismatched_ones(make) -> None:
         assert batch.desirable.tolist() == labels
 
 
+def test_pairs_are_taken_apart(make) -> None:
+    """Promise: KTO reads pairs as single completions, each in the company of one of another prompt."""
+    data = make(WORDS, unpair=True)
+    found = [mark for batch in data.train_dataloader() for mark in batch.desirable.tolist()]
+    pairs_of_train = make(WORDS).table.sizes()["train"]
+    assert (found.count(True), found.count(False)) == (pairs_of_train, 3 * pairs_of_train)
+
+
 def test_limits_and_templates_reach_the_tokens(make) -> None:
     data = make(CHAT, chat_template="dialogue", max_prompt_tokens=6)
     prompts = [tree.prompt_ids for batch in data.train_dataloader() for tree in batch.trees]
@@ -217,8 +225,9 @@ def test_batches_need_the_module_s_tokenizer(tmp_path: Path) -> None:
         ({"flip_exact": True}, "no effect without flip_noise"),
         ({"targets_only": True, "negatives": 1}, "leaves no rejected completion"),
         ({"draw": "epoch"}, "needs a number of negatives"),
+        ({"unpair": True, "targets_only": True}, "leaves single completions"),
     ],
-    ids=["examples", "rate", "exact", "targets", "draw"],
+    ids=["examples", "rate", "exact", "targets", "draw", "unpair"],
 )
 def test_options_that_cannot_be(options: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):

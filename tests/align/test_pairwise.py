@@ -303,3 +303,42 @@ class TestRefusals:
     def test_selection_of_another_size(self) -> None:
         with pytest.raises(ValueError, match="6 examples"):
             run(with_gradient(random_batch()), step=Step(selected=torch.ones(5).bool()), method="dpo")
+
+
+class TestRewards:
+    """What a completion is worth to a method, all completions of a list at once."""
+
+    @pytest.mark.parametrize("method", [name for name in EVERY if name != "sdpo"])
+    def test_are_those_of_an_evaluation(self, method: Any) -> None:
+        batch, loss = random_batch(), build_loss(PreferenceLossConfig(method=method))
+        output = loss(batch, WARM, Step(training=False))
+        assert output.chosen_rewards is not None and output.rejected_rewards is not None
+        expected = torch.cat([output.chosen_rewards[:, None], output.rejected_rewards], 1)
+        assert_rewards(loss.rewards(batch), expected)
+
+    def test_by_formula(self) -> None:
+        batch = random_batch(rejected=3)
+        averages, ratios = batch.policy / batch.lengths, batch.policy - batch.reference
+        alpha = averages - 0.2 * ratios / batch.lengths
+        for options, expected in (
+            ({"method": "dpo", "beta": 0.3}, 0.3 * ratios),
+            ({"method": "simpo", "beta": 2.5}, 2.5 * averages),
+            ({"method": "orpo", "beta": 0.1}, 0.1 * averages),
+            ({"method": "cpo", "beta": 0.1}, 0.1 * batch.policy),
+            ({"method": "alpha_dpo", "beta": 10.0, "alpha": 0.2}, 10 * alpha),
+            ({"method": "kto", "beta": 0.1}, 0.1 * ratios),
+        ):
+            assert_rewards(build_loss(PreferenceLossConfig(**options)).rewards(batch), expected)
+
+    def test_completions_that_do_not_exist_are_worth_nothing(self) -> None:
+        batch = random_batch(rejected=3, ragged=True)
+        rewards = build_loss(PreferenceLossConfig(method="sdpo")).rewards(batch)
+        assert rewards is not None and not rewards[~batch.exists].any()
+
+    def test_imitation_compares_nothing(self) -> None:
+        assert build_loss(PreferenceLossConfig(method="sft")).rewards(random_batch()) is None
+
+
+def assert_rewards(found: Tensor | None, expected: Tensor) -> None:
+    assert found is not None
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

@@ -122,3 +122,29 @@ class TestTargets:
         other = {"prompt": "p", "responses": ["q", "r"], "pairs": [[0, 1]]}
         targets = table(record, other).targets()
         assert targets.frame["completions"].to_list() == [["z"], ["q"]]
+
+
+class TestUnpaired:
+    @pytest.mark.parametrize("records", [pairs(40), LISTS], ids=["pairs", "lists"])
+    def test_the_examples_are_those_of_an_unpaired_build(self, records: list[dict]) -> None:
+        """Promise: here or on disk it is the same examples; here each keeps the split of its prompt."""
+        whole = table(*records)
+        single, built = whole.unpaired(), read(*records, plan=PreferencePlan(unpair=True)).frame
+        columns = ["example_id", "prompt", "completions", "kind", "desirable", "sft_target"]
+        assert single.frame.select(columns).equals(built.select(columns))
+        assert single.desirable is not None and single.desirable.sum() == len(whole)
+        of_prompt = dict(zip(whole.frame["prompt"], whole.frame["split"], strict=True))
+        assert single.frame["split"].to_list() == [of_prompt[prompt] for prompt in single.frame["prompt"]]
+
+    def test_equal_completions_stand_once(self) -> None:
+        records = [{"prompt": "p", "chosen": "a", "rejected": other} for other in ("b", "c")]
+        assert table(*records).unpaired().frame["completions"].to_list() == [["a"], ["b"], ["c"]]
+
+    def test_single_completions_stay(self) -> None:
+        single = table(*SINGLE)
+        assert single.unpaired() is single
+
+    def test_flips_come_afterwards(self) -> None:
+        with pytest.raises(ValueError, match="take it apart first"):
+            table(*pairs(40)).with_flips(0.5, seed=0).unpaired()
+        assert table(*pairs(40)).unpaired().with_flips(0.5, seed=0).flipped.any()

@@ -1,10 +1,8 @@
-"""Ranking metrics worked out by hand, the protocol on small logs, the baseline on a published one."""
+"""Ranks and ranking metrics worked out by hand."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +11,12 @@ from hypothesis import strategies as st
 
 from graphrec.evaluation import (
     hit_ratio,
-    leave_one_out,
     ndcg,
-    popularity_ranks,
     ranking_metrics,
     reciprocal_rank,
     target_ranks,
 )
+from graphrec.histories import Histories
 from moltc.bootstrap import Bootstrap
 
 
@@ -33,6 +30,21 @@ class TestRanks:
         scores = np.array([[9.0, 8.0, 7.0], [9.0, 8.0, 7.0]])
         seen = np.array([[True, False, False], [False, False, True]])
         assert target_ranks(scores, np.array([2, 2]), seen=seen).tolist() == [2.0, math.inf]
+
+    def test_histories_hide_what_a_mask_hides(self) -> None:
+        rng = np.random.default_rng(0)
+        scores = rng.integers(0, 5, (20, 12)).astype(np.float32)
+        targets = rng.integers(0, 12, 20)
+        seen = Histories.from_lists([rng.integers(0, 12, length).tolist() for length in range(20)])
+        for ties in ("average", "against"):
+            by_mask = target_ranks(scores, targets, seen=seen.seen_mask(12), ties=ties)
+            np.testing.assert_array_equal(target_ranks(scores, targets, seen=seen, ties=ties), by_mask)
+
+    def test_counting_agrees_with_sorting(self) -> None:
+        scores = np.random.default_rng(1).permuted(np.tile(np.arange(1000.0), (30, 1)), axis=1)
+        targets = np.arange(30)
+        order = (-scores).argsort(axis=1).argsort(axis=1)
+        assert target_ranks(scores, targets).tolist() == (order[np.arange(30), targets] + 1).tolist()
 
     def test_minus_infinity_is_a_score_like_any_other(self) -> None:
         scores = np.array([[-np.inf, 0.0, -np.inf]])
@@ -86,62 +98,3 @@ class TestMetrics:
             ranking_metrics(np.array([]))
         with pytest.raises(ValueError, match="k=0"):
             hit_ratio(np.array([1.0]), 0)
-
-
-class TestLeaveOneOut:
-    def test_last_is_tested_the_one_before_is_left_to_validation(self) -> None:
-        users = np.array([0, 1, 0, 0, 2, 0, 2, 2])  # user 0: a b c d, user 1: e, user 2: a e f
-        items = np.array([0, 4, 1, 2, 0, 3, 4, 5])
-        split = leave_one_out(users, items)
-        assert split.test_users.tolist() == [0, 2]
-        assert split.targets.tolist() == [3, 5]
-        assert split.history_items.tolist() == [0, 1, 2, 0, 4]
-        assert split.history_ends.tolist() == [3, 5]
-        assert sorted(split.train_items.tolist()) == [0, 0, 1, 4]
-        assert split.untested_users == 1
-
-    def test_popularity_by_hand(self) -> None:
-        # counts of the fitted part: a 2, b 1, e 1, others 0
-        users = np.array([0, 1, 0, 0, 2, 0, 2, 2])
-        items = np.array([0, 4, 1, 2, 0, 3, 4, 5])
-        split = leave_one_out(users, items)
-        # user 0 is offered d e f: e above, d and f tied. User 2 is offered b c d f: b above, c d f tied.
-        assert popularity_ranks(split, 6).tolist() == [2.5, 3.0]
-        assert popularity_ranks(split, 6, ties="against").tolist() == [3.0, 4.0]
-        assert popularity_ranks(split, 6, exclude_seen=False).tolist() == [5.0, 5.0]
-
-    def test_a_repeated_target_is_not_offered(self) -> None:
-        split = leave_one_out(np.zeros(4, dtype=int), np.array([1, 0, 2, 1]))
-        assert popularity_ranks(split, 3).tolist() == [math.inf]
-        assert popularity_ranks(split, 3, exclude_seen=False).tolist() == [1.5]
-
-    def test_pieces_do_not_change_the_ranks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        generator = np.random.default_rng(0)
-        users, items = np.sort(generator.integers(0, 40, 600)), generator.integers(0, 30, 600)
-        split = leave_one_out(users, items)
-        whole = popularity_ranks(split, 30)
-        monkeypatch.setattr("graphrec.evaluation.CHUNK_CELLS", 30 * 7)
-        np.testing.assert_array_equal(popularity_ranks(split, 30), whole)
-
-
-def test_reference_metrics(vectors: Path) -> None:
-    """HR@k and NDCG@k as the DreamRec release computes them."""
-    cases = json.loads((vectors / "graphrec.json").read_text())["ranking_metrics"]
-    assert cases
-    for case in cases:
-        ranks = target_ranks(np.array(case["scores"]), np.array(case["targets"]))
-        for k, hits, gain in zip(case["ks"], case["hit_ratio"], case["ndcg"], strict=True):
-            assert hit_ratio(ranks, k).mean() == pytest.approx(hits, rel=1e-6)
-            assert ndcg(ranks, k).mean() == pytest.approx(gain, rel=1e-6)
-
-
-@pytest.mark.real_data
-def test_popularity_on_amazon_beauty_as_measured_elsewhere(real_data: Path) -> None:
-    lines = (real_data / "amazon_s3rec" / "Beauty.txt").read_text().splitlines()
-    sequences = [np.array(line.split()[1:], dtype=np.int64) for line in lines]
-    users = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
-    split = leave_one_out(users, np.concatenate(sequences) - 1)
-    assert len(split.train_items) == 153_776
-    ranks = popularity_ranks(split, 12_101, ties="against")
-    assert hit_ratio(ranks, 10).mean() == pytest.approx(0.0110, abs=5e-5)
-    assert ndcg(ranks, 10).mean() == pytest.approx(0.0053, abs=5e-5)

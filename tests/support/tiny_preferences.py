@@ -153,6 +153,7 @@ def trainer(root: Path, **settings: Any) -> lightning.Trainer:
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
+        "log_every_n_steps": 1,
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,
         "max_epochs": 1,

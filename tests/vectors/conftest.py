@@ -3,12 +3,12 @@
 A test asks for its cases by the name of an argument: ``align_variant`` for each variant of each case of files
 like align.json, ``graphrec_BLOCK`` for each entry of a block of files like graphrec.json (a block of named
 entries gives pairs of name and entry), ``fair_rl_KIND`` for each case of a kind, its dots as underscores, of
-files like fair_rl.json. :func:`unreplayed` says which blocks and kinds no test asks for.
+files like fair_rl.json. The fixture ``unreplayed`` says which blocks and kinds no test asks for.
 """
 
 from __future__ import annotations
 
-import re
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,18 @@ def fair_rl_kinds(folder: Path) -> dict[str, Cases]:
     return found
 
 
-def unreplayed(folder: Path) -> set[str]:
-    """Arguments that would give cases of the files in ``folder``, and that no test of this folder has."""
-    tests = (path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    asked = {name for text in tests for name in re.findall(r"\b(?:graphrec|fair_rl)_\w+", text)}
-    return (graphrec_blocks(folder).keys() | fair_rl_kinds(folder).keys()) - asked
+@pytest.fixture
+def replayed() -> set[str]:
+    """Arguments that tests of this folder have."""
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in Path(__file__).parent.glob("test_*.py"))
+    functions = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return {argument.arg for function in functions for argument in function.args.args}
+
+
+@pytest.fixture
+def unreplayed(vectors: Path, replayed: set[str]) -> set[str]:
+    """Arguments that would give cases of the files given, and that no test of this folder has."""
+    return (graphrec_blocks(vectors).keys() | fair_rl_kinds(vectors).keys()) - replayed
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

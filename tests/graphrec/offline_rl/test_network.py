@@ -71,11 +71,20 @@ def test_all_ways_to_read_a_head_agree(tied: bool) -> None:
     assert scores.best().tolist() == whole.argmax(1).tolist()
 
 
-def test_the_best_items_are_found_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = Head(5, NUM_ITEMS)(torch.randn(7, 5))
-    whole = scores.best()
+def test_what_is_found_piece_by_piece_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, items = Head(5, NUM_ITEMS)(torch.randn(7, 5)), torch.arange(7) % NUM_ITEMS
+    best, logps = scores.best(), scores.logps(items)
     monkeypatch.setattr("graphrec.offline_rl.heads.MOST_SCORES", 2 * NUM_ITEMS)
-    assert scores.best().tolist() == whole.tolist()
+    assert scores.best().tolist() == best.tolist()
+    torch.testing.assert_close(scores.logps(items), logps)
+
+
+def test_sampled_logps_come_near_the_exact_ones() -> None:
+    scores = Head(5, 300)(torch.randn(4, 5))
+    items = torch.tensor([3, 299, 0, 17])
+    found = torch.stack([scores.sampled_logps(items, 100) for _ in range(200)])
+    torch.testing.assert_close(found.mean(0), scores.logps(items), rtol=0.01, atol=0.0)
+    assert found.std(0).min() > 0
 
 
 def test_shared_rows_are_saved_once() -> None:

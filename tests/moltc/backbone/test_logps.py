@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from moltc.backbone import logps
 from moltc.backbone.logps import HeadTransform, is_plain_linear, label_logps, module_label_logps
 
 
@@ -47,6 +48,47 @@ def test_a_frozen_head_gets_no_gradient():
     label_logps(hidden, weight, torch.zeros(5, dtype=torch.long)).sum().backward()
     assert hidden.grad is not None
     assert weight.grad is None
+
+
+@pytest.mark.parametrize("chunk", [3, 100], ids=["uneven", "all"])
+@pytest.mark.parametrize(
+    "transform", [HeadTransform(), HeadTransform(0.5, 3.0)], ids=["plain", "scaled-capped"]
+)
+@pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
+def test_a_frozen_head_gives_the_same_gradient(chunk, transform, with_bias):
+    """Promise: what the forward pass keeps for it is exact, for any gradient that comes back."""
+    torch.manual_seed(5)
+    hidden = torch.randn(14, 8, dtype=torch.float64, requires_grad=True)
+    weight, bias = torch.randn(30, 8, dtype=torch.float64), torch.randn(30, dtype=torch.float64)
+    bias = bias if with_bias else None
+    labels, upstream = torch.randint(30, (14,)), torch.randn(14, dtype=torch.float64)
+    logits = transform(hidden @ weight.T + (0 if bias is None else bias))
+    expected = logits.log_softmax(-1)[torch.arange(14), labels]
+    (wanted,) = torch.autograd.grad((expected.square() * upstream).sum(), hidden)
+    actual = label_logps(hidden, weight, labels, bias=bias, transform=transform, chunk=chunk)
+    torch.testing.assert_close(actual, expected)
+    (found,) = torch.autograd.grad((actual.square() * upstream).sum(), hidden)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_large_vocabulary_makes_chunks_smaller(monkeypatch):
+    """Promise: memory is bounded whatever the vocabulary, and results do not know of it."""
+    monkeypatch.setitem(logps.MOST_LOGITS, "cpu", 100)
+    torch.manual_seed(6)
+    hidden, weight, labels = torch.randn(9, 4), torch.randn(30, 4), torch.randint(30, (9,))
+    seen = []
+    original = logps._logits
+
+    def counting(rows, *others):
+        seen.append(len(rows))
+        return original(rows, *others)
+
+    monkeypatch.setattr(logps, "_logits", counting)
+    bounded = label_logps(hidden, weight, labels)
+    assert seen == [3, 3, 3]
+    monkeypatch.setitem(logps.MOST_LOGITS, "cpu", 1)
+    torch.testing.assert_close(label_logps(hidden, weight, labels), bounded)
+    assert seen[3:] == [1] * 9
 
 
 def test_nothing_to_score():
