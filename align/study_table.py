@@ -85,9 +85,9 @@ class StudyTables:
             with_interval(found[name]) for name in ("start_sum", "start_mean", "shorter")
         )
         return (
-            f"{sum(map(len, seeds)):,} held-out examples ({self.study.split}, {len(seeds)} seeds). Before "
-            f"these trainings the chosen completion is the likelier one in {likelier} of them, per token in "
-            f"{per_token}; it is the shorter one in {shorter}."
+            f"{sum(map(len, seeds)):,} held-out examples (split {self.study.split}, all seeds together). "
+            f"Before these trainings the chosen completion is the likelier one in {likelier} of them, per "
+            f"token in {per_token}; it is the shorter one in {shorter}."
         )
 
     def _counts(self) -> str:

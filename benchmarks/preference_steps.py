@@ -28,7 +28,7 @@ from moltc.backbone.prompt import PromptTree
 
 SIZES = {
     "small": {"hidden_size": 256, "num_hidden_layers": 4, "intermediate_size": 704},
-    "wide": {"hidden_size": 512, "num_hidden_layers": 8, "intermediate_size": 1408},
+    "wide": {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 2048},
 }
 LORA = LoraSettings(r=16, alpha=32, dropout=0.0, target_modules=("q_proj", "v_proj"))
 BETA, RATE, CLIP = 0.1, 1e-4, 1.0

@@ -57,9 +57,13 @@ class EpochBatches:
             self.given += 1
             yield batch
 
-    def go_on(self, epoch: int, given: int) -> None:
-        """Continue an epoch after some of its batches."""
-        self.epoch, self._skipped = epoch, given % len(self)
+    def state_dict(self) -> dict[str, int]:
+        """Where the epoch stands; kept with every checkpoint."""
+        return {"epoch": self.epoch, "given": self.given}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after the batches that were given."""
+        self.epoch, self._skipped = state_dict["epoch"], state_dict["given"] % len(self)
 
 
 class TrainingData(lightning.LightningDataModule):
@@ -74,13 +78,6 @@ class TrainingData(lightning.LightningDataModule):
 
     def val_dataloader(self) -> list[int]:
         return [0]
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the epoch stands; kept with every checkpoint."""
-        return {"epoch": self.train_batches.epoch, "given": self.train_batches.given}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.train_batches.go_on(**state_dict)
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         return batch.to(device) if hasattr(batch, "to") else batch

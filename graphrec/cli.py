@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", required=True, metavar="FILE", help="Parquet file to write")
     _lists(predict)
     recommend = _reads_model(commands, "recommend", "the best items for a history")
-    recommend.add_argument("history", nargs="*", default=None, metavar="ITEM", help="item ids, oldest first")
+    recommend.add_argument("history", nargs="*", metavar="ITEM", help="item ids, oldest first")
     recommend.add_argument("--input", metavar="FILE", help="histories, one JSON list of item ids a line")
     recommend.add_argument("--out", metavar="FILE", help="JSONL file to write (default: print)")
     recommend.add_argument("--allow", nargs="+", metavar="ITEM", help="choose among these items only")

@@ -94,9 +94,9 @@ def _plain(found: Sequence[Recommendation]) -> list[dict[str, Any]]:
 
 def _histories(given: Sequence[str] | None, path: str | None) -> list[list[str]]:
     """One history from the command line, or one from each line of a file: a JSON list of ids."""
-    if (given is None) == (path is None):
+    if bool(given) == (path is not None):
         raise ValueError("give a history (item ids, oldest first) or --input FILE, and not both")
-    if given is not None:
+    if given:
         return [list(given)]
     histories = []
     for number, line in enumerate(Path(str(path)).read_text(encoding="utf-8").splitlines()):

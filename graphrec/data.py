@@ -245,14 +245,14 @@ class RecommendationData:
         return candidates
 
     def _checked(self, items: NDArray[Any], path: Path) -> Integers:
-        """Item numbers within the catalogue."""
+        """Item numbers within the catalogue, as an array that may be written to, which torch wants."""
         outside = np.flatnonzero((items < 0) | (items >= self.num_items)) if len(items) else np.empty(0)
         if outside.size:
             value = items[int(outside[0])]
             raise DataError(
                 f"{path}: entry {int(outside[0])} is item {value}, not 0 to {self.num_items - 1}. {MEND}"
             )
-        return items.astype(np.int64, copy=False)
+        return items.astype(np.int64, copy=not items.flags.writeable)
 
 
 def _read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:

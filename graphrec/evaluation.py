@@ -1,4 +1,4 @@
-"""Ranks and ranking metrics with intervals, in plain numpy.
+"""Ranks and ranking metrics row by row, in plain numpy.
 
 A model is judged by the *rank* it gives to the one item that came next, among the whole catalogue. The rank
 is counted, never read off a sorted list, so that tied scores cannot be ordered by item id or by luck.
@@ -8,14 +8,12 @@ Letters: B rows, I items.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphrec.histories import Histories
-from moltc.backbone.bootstrap import Bootstrap, Metric, mean_statistic
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -96,25 +94,6 @@ def ndcg(ranks: Floats, k: int) -> NDArray[np.float64]:
 def reciprocal_rank(ranks: Floats) -> NDArray[np.float64]:
     """1 / rank of each row, ``[B]``; its mean is the MRR over the whole catalogue."""
     return 1 / np.asarray(ranks, dtype=np.float64)
-
-
-def ranking_metrics(
-    ranks: Floats, ks: Sequence[int] = (1, 10, 20), *, bootstrap: Bootstrap | None = None
-) -> dict[str, Metric]:
-    """HR@k and NDCG@k for every k, and the MRR, each with a bootstrap interval over rows.
-
-    Args:
-        ranks: from :func:`target_ranks`, ``[B]``.
-        ks: list lengths.
-        bootstrap: how intervals are drawn; default: 95 % from 1000 resamples, seed 0.
-    """
-    if len(ranks) == 0:
-        raise ValueError("there are no ranks to average: no row was evaluated")
-    columns: dict[str, NDArray[np.float64]] = {}
-    for k in ks:
-        columns |= {f"HR@{k}": hit_ratio(ranks, k), f"NDCG@{k}": ndcg(ranks, k)}
-    columns["MRR"] = reciprocal_rank(ranks)
-    return (bootstrap or Bootstrap()).estimate(mean_statistic(columns), len(ranks))
 
 
 def _cutoff(k: int) -> int:

@@ -8,6 +8,7 @@ Letters: B rows, U sequences, I items, N interactions, d width, K layers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -221,4 +222,7 @@ def normalised_edges(met: Histories, num_items: int) -> Tensor:
     both = torch.from_numpy(np.concatenate([places, places[::-1]], axis=1))
     values = torch.from_numpy(np.concatenate([weights, weights])).float()
     size = (num_sequences + num_items, num_sequences + num_items)
-    return torch.sparse_coo_tensor(both, values, size, check_invariants=True).coalesce()
+    edges = torch.sparse_coo_tensor(both, values, size, check_invariants=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return edges.to_sparse_csr()

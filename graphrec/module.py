@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +30,8 @@ from graphrec.neural import NeuralRecommender
 from graphrec.ranking import metric_value, protocol_ranks
 from graphrec.recommender import FitReport
 from graphrec.trainer import TrainerConfig
-from moltc.backbone.checkpoint import check_fit
+from moltc.backbone.checkpoint import CheckpointError, check_fit
+from moltc.backbone.command_line import QUIET
 from moltc.backbone.lineage import Lineage
 from moltc.backbone.selection import BestCheckpoint, StopEarly
 from moltc.backbone.tracking import RunTracker
@@ -91,6 +94,22 @@ class RecommenderModule(lightning.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.recommender.after_step(self.global_step)
 
+    def _settings(self) -> dict[str, str]:
+        """What a resumed run must have in common with the run it goes on, as text."""
+        settings = {f"model.{name}": str(value) for name, value in asdict(self.recommender.config).items()}
+        return settings | {"model": self.recommender.name, "seed": str(self.seed), "data": self.manifest.hash}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["graphrec"] = self._settings()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        before, now = checkpoint.get("graphrec", {}), self._settings()
+        odd = [name for name in now if now[name] != before.get(name)]
+        if odd:
+            told = "; ".join(f"{name} was {before.get(name)}, is {now[name]}" for name in odd[:5])
+            raise CheckpointError(f"a resumed run keeps its settings, these differ: {told}")
+        check_fit("the checkpoint does not fit this model", self.state_dict(), checkpoint["state_dict"])
+
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """One step ranks all rows: the recommender cuts them into batches itself."""
         self.log(self.score[0], self.validate_now(), prog_bar=True, batch_size=1)
@@ -117,13 +136,16 @@ def seed_torch(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Leave out Lightning's hints on hardware and on each written checkpoint."""
+    """Leave out Lightning's hints on hardware, on each written checkpoint and on folders that are there."""
     loggers = [logging.getLogger(f"lightning.pytorch.{name}") for name in HINTS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            for message in (*QUIET, ".*could not find the monitored key"):  # it looks before a validation too
+                warnings.filterwarnings("ignore", message=message)
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -11,6 +11,8 @@ from graphrec.comparison import Side
 from graphrec.results import Evaluation
 from moltc.backbone.bootstrap import Metric
 
+SAMPLED = "HitRatio@1: among sampled candidates, mean of {} draws; the others rank the whole catalogue"
+
 
 def print_metrics(evaluation: Evaluation, metrics: Mapping[str, Mapping[str, Metric]]) -> None:
     """One column for each group of rows, with the interval of all rows."""
@@ -22,6 +24,7 @@ def print_metrics(evaluation: Evaluation, metrics: Mapping[str, Mapping[str, Met
         "95 % interval",
         *(f"{name} ({sizes[name]})" for name in groups),
         title=f"{task.label} on {task.data}, {task.protocol}, {task.split}",
+        caption=None if evaluation.draws is None else SAMPLED.format(evaluation.draws.shape[1]),
     )
     for name, metric in metrics["all"].items():
         table.add_row(name, *_shown(metric), *(f"{metrics[group][name].value:.4f}" for group in groups))
@@ -43,7 +46,7 @@ def print_comparison(sides: Sequence[Side], names: Sequence[str]) -> None:
             if name in side.differences:
                 gap = side.differences[name]
                 cells += [f"{gap.metric.value:+.4f} ({gap.metric.low:+.4f} to {gap.metric.high:+.4f})"]
-                cells += [f"{gap.p:.3f}"]
+                cells += ["< 0.001" if gap.p < 1e-3 else f"{gap.p:.3f}"]
             else:
                 cells += ["", ""]
         table.add_row(*cells)

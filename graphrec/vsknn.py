@@ -9,6 +9,7 @@ Letters: B rows, I items, S stored sessions, T triples of row, stored session an
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ class VSKNN(CountingRecommender):
         triples = np.bincount(histories.rows, holders[histories.items], minlength=len(histories))
         piece = (np.cumsum(triples) // TRIPLES_AT_ONCE).astype(np.int64)
         starts = np.flatnonzero(np.diff(piece, prepend=-1))
-        for first, last in zip(starts, [*starts[1:], len(histories)], strict=True):
+        for first, last in itertools.pairwise([*starts, len(histories)]):
             yield slice(int(first), int(last))
 
     def _votes(self, histories: Histories) -> sparse.csr_array:

@@ -6,12 +6,12 @@ Letters: B rows, d width. Each gives one number, the mean over rows.
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, mse_loss
 
 
 def reconstruction(predicted: Tensor, x0: Tensor) -> Tensor:
     """Mean squared error over rows and features of ``x̂0`` and ``x0`` ``[B, d]``: DreamRec, equation 8."""
-    return (x0 - predicted).square().mean()
+    return mse_loss(predicted, x0)
 
 
 def preference(

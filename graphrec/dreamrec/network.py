@@ -13,7 +13,7 @@ from graphrec.dreamrec.closed_form import AffineSampler, compose
 from graphrec.dreamrec.config import DreamRecConfig
 from graphrec.dreamrec.denoiser import Denoiser
 from graphrec.dreamrec.dropout import Dropout
-from graphrec.dreamrec.last_state import last_states
+from graphrec.dreamrec.last_state import Places, last_states
 from graphrec.dreamrec.plans import Plan, ancestral, ddim, one_step
 from graphrec.dreamrec.sampling import generate
 from graphrec.dreamrec.schedules import Diffusion
@@ -24,7 +24,7 @@ class DreamRecNetwork(nn.Module):
     """Item table, history encoder, null condition and denoiser.
 
     Args:
-        config: sizes and choices.
+        config: sizes, schedule, and how the table is read.
         num_items: I; number I pads histories.
     """
 
@@ -40,8 +40,7 @@ class DreamRecNetwork(nn.Module):
         self.null = nn.Parameter(torch.randn(config.width))
         self.denoiser = Denoiser(config.width, config.num_steps, config.denoiser_layers)
         self.diffusion = Diffusion.build(config.schedule, config.num_steps)
-        self.plan = sampler_plan(config, self.diffusion)
-        self._affine: AffineSampler | None = None
+        self._affine: tuple[tuple[int | None, float], AffineSampler] | None = None
         self.register_load_state_dict_post_hook(DreamRecNetwork._forget)
 
     def _forget(self, *_: object) -> None:
@@ -50,7 +49,8 @@ class DreamRecNetwork(nn.Module):
 
     def train(self, mode: bool = True) -> DreamRecNetwork:
         """Training mode on or off."""
-        self._forget()
+        if mode:
+            self._forget()
         return super().train(mode)
 
     @property
@@ -61,34 +61,48 @@ class DreamRecNetwork(nn.Module):
 
     def encode(self, rows: Tensor) -> Tensor:
         """Conditions ``[B, d]`` of histories ``[B, L]``, padded on the right with I."""
-        return last_states(self.encoder, functional.embedding(rows, self.table), rows != self.num_items)
+        places = Places(rows != self.num_items)
+        vectors = functional.embedding(rows.flatten()[places.cells], self.table)
+        return last_states(self.encoder, vectors, places)
 
     def encode_and_look_up(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Conditions ``[B, d]`` of histories, and vectors ``[B, d]`` of items ``[B]``, by one look-up."""
-        asked = torch.cat([rows.flatten(), targets])
-        history, found = functional.embedding(asked, self.table).split([rows.numel(), len(targets)])
-        return last_states(self.encoder, history.view(*rows.shape, -1), rows != self.num_items), found
+        places = Places(rows != self.num_items)
+        asked = torch.cat([rows.flatten()[places.cells], targets])
+        vectors, found = functional.embedding(asked, self.table).split([len(places.cells), len(targets)])
+        return last_states(self.encoder, vectors, places), found
 
-    def generate(self, condition: Tensor) -> Tensor:
-        """Vectors of the ideal next item, ``[B, d]`` for conditions ``[B, d]``, by the configured sampler."""
-        guidance = self.config.guidance
-        if self.config.sampler == "closed_form":
-            return self.affine().mean(condition, self.null, guidance)
+    def generate(self, condition: Tensor, settings: DreamRecConfig) -> Tensor:
+        """Vectors of the ideal next item, ``[B, d]`` for conditions ``[B, d]``.
+
+        Args:
+            settings: name the sampler and what it takes, guidance included; they may differ from those the
+                network was trained with.
+        """
+        if settings.sampler == "closed_form":
+            return self.affine(settings).mean(condition, self.null, settings.guidance)
         return generate(
-            self.denoiser, self.plan, condition, self.null, guidance=guidance, seed=self.config.noise_seed
+            self.denoiser,
+            sampler_plan(settings, self.diffusion),
+            condition,
+            self.null,
+            guidance=settings.guidance,
+            seed=settings.noise_seed,
         )
 
-    def affine(self) -> AffineSampler:
-        """The worked-out sampler of a linear denoiser; in evaluation it is worked out once."""
-        if torch.is_grad_enabled() or self.training:
-            return compose(self.plan, self.denoiser.linear_parts())
-        if self._affine is None:
-            self._affine = compose(self.plan, self.denoiser.linear_parts())
-        return self._affine
+    def affine(self, settings: DreamRecConfig) -> AffineSampler:
+        """The worked-out sampler of a linear denoiser; in evaluation, once for all batches."""
+        key = (settings.sampler_steps, settings.eta)
+        if self._affine is not None and self._affine[0] == key:
+            return self._affine[1]
+        found = compose(sampler_plan(settings, self.diffusion), self.denoiser.linear_parts())
+        if not (torch.is_grad_enabled() or self.training):
+            self._affine = (key, found)
+        return found
 
 
-def sampler_plan(config: DreamRecConfig, diffusion: Diffusion) -> Plan:
-    """The steps that the configured sampler takes."""
-    if config.sampler_steps is not None:
-        return ddim(diffusion, config.sampler_steps, config.eta)
-    return one_step(diffusion) if config.sampler == "one_step" else ancestral(diffusion)
+def sampler_plan(settings: DreamRecConfig, diffusion: Diffusion) -> Plan:
+    """The steps that the sampler takes."""
+    if settings.sampler_steps is not None:
+        return ddim(diffusion, settings.sampler_steps, settings.eta)
+    return one_step(diffusion) if settings.sampler == "one_step" else ancestral(diffusion)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from graphrec.dreamrec.config import DreamRecConfig
 from graphrec.dreamrec.losses import consistency, preference, reconstruction
 from graphrec.dreamrec.network import DreamRecNetwork
 from graphrec.dreamrec.prefixes import PrefixBatch
@@ -31,10 +32,10 @@ class Drawn(NamedTuple):
 
 
 class Objective:
-    """The loss of a network as its settings say; everything is drawn from torch's default generator."""
+    """The loss of a network as settings say; everything is drawn from torch's default generator."""
 
-    def __init__(self, network: DreamRecNetwork) -> None:
-        self.network, self.config = network, network.config
+    def __init__(self, network: DreamRecNetwork, config: DreamRecConfig) -> None:
+        self.network, self.config = network, config
 
     def __call__(self, batch: PrefixBatch) -> dict[str, Tensor]:
         """The loss of a batch as "loss", and its terms by name."""
@@ -44,7 +45,7 @@ class Objective:
         predicted = self.denoise(drawn)
         terms = {"reconstruction": reconstruction(predicted, drawn.x0)}
         if config.cross_entropy:
-            vectors = network.generate(history) if config.ranked == "generated" else predicted
+            vectors = network.generate(history, config) if config.ranked == "generated" else predicted
             terms["cross_entropy"] = config.cross_entropy * self.ranking(vectors, batch.targets)
         if config.preference:
             terms["preference"] = config.preference * self.preference(drawn, predicted)

@@ -47,6 +47,8 @@ class DreamRec(NeuralRecommender):
 
     name = "dreamrec"
     config_class = DreamRecConfig
+    grid = {"guidance": (0.0, 1.0, 2.0, 4.0, 8.0)}
+    scoring_settings = ("guidance", "sampler", "sampler_steps", "eta", "noise_seed", "retrieval")
     config: DreamRecConfig
     network: DreamRecNetwork
 
@@ -58,10 +60,9 @@ class DreamRec(NeuralRecommender):
         vectors = self._start_vectors(fitted.histories)
         if vectors is None:
             return
-        mean_square = vectors.square().mean()
         with torch.no_grad():
             table = self.network.encoder.item_embeddings.weight
-            table[: len(vectors)] = vectors / mean_square.sqrt().clamp(min=torch.finfo(table.dtype).tiny)
+            table[: len(vectors)] = vectors / vectors.square().mean().sqrt()
 
     def _start_vectors(self, fitted: Histories) -> Tensor | None:
         num_items, width = len(self.catalogue), self.config.width
@@ -86,7 +87,7 @@ class DreamRec(NeuralRecommender):
         return num_batches(len(train.items), self.config.batch_size, self.config.order)
 
     def loss(self, batch: PrefixBatch, step: int) -> dict[str, Tensor]:
-        return Objective(self.network)(batch)
+        return Objective(self.network, self.config)(batch)
 
     def optimiser(self) -> torch.optim.Optimizer:
         trained = [weight for weight in self.network.parameters() if weight.requires_grad]
@@ -125,7 +126,7 @@ class DreamRec(NeuralRecommender):
         """How the item vectors lie, and how far generated vectors spread where that is known."""
         with self.inference():
             linear = self.network.denoiser.is_linear
-            covariance = self.network.affine().covariance.cpu().numpy() if linear else None
+            covariance = self.network.affine(self.config).covariance.cpu().numpy() if linear else None
         return collapse(self.item_vectors(), covariance)
 
     # -- answers ---------------------------------------------------------------------------------------------
@@ -158,4 +159,9 @@ class DreamRec(NeuralRecommender):
         return self.network.encode(rows)
 
     def _oracles(self, histories: Histories) -> Tensor:
-        return self.network.generate(self._conditions(histories))
+        if self.config.sampler == "closed_form":
+            return self.network.generate(self._conditions(histories), self.config)
+        rows = padded_rows(histories, self.config.length, len(self.catalogue))
+        distinct, back = rows.unique(dim=0, return_inverse=True)  # many steps: each history once
+        oracles = self.network.generate(self.network.encode(distinct.to(self.device)), self.config)
+        return oracles[back.to(self.device)]

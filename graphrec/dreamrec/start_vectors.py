@@ -38,13 +38,19 @@ def ease_weights(histories: Histories, num_items: int, ridge: float) -> np.ndarr
 def ease_vectors(histories: Histories, num_items: int, width: int, ridge: float) -> Tensor:
     """What items look like to the regression as targets: its leading ``d`` right factors, ``[I, d]``.
 
-    Each factor is scaled by the square root of its singular value. Items that no sequence holds get zero.
+    Each factor is scaled by the square root of its singular value. Items that share no sequence with another
+    get zero, and so do the last numbers of all where the catalogue is smaller than ``d``.
 
     Raises:
-        ValueError: the catalogue has no more items than the vectors have numbers.
+        ValueError: no two items share a sequence.
     """
-    if width >= num_items:
-        raise ValueError(f"{num_items} items cannot be factorised into {width} numbers each; lower the width")
     weights = ease_weights(histories, num_items, ridge)
-    _, values, right = randomized_svd(weights, width, random_state=0)
-    return torch.from_numpy(np.ascontiguousarray(right.T * np.sqrt(values))).float()
+    if not weights.any():
+        raise ValueError(
+            "no two items share a sequence, so a regression between items says nothing: choose other "
+            "start_vectors"
+        )
+    _, values, right = randomized_svd(weights, min(width, num_items), random_state=0)
+    vectors = torch.zeros(num_items, width)
+    vectors[:, : len(values)] = torch.from_numpy(right.T * np.sqrt(values))
+    return vectors

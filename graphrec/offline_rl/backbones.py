@@ -36,8 +36,7 @@ class Recurrent(nn.Module):
     def forward(self, vectors: Tensor, packing: Packing) -> Tensor:
         places, together = _by_position(packing)
         steps, _ = self.cell(PackedSequence(self.drop(vectors)[places], together))
-        states = torch.empty_like(steps.data)
-        states = states.index_copy(0, places, steps.data)
+        states: Tensor = steps.data[places.argsort()]  # back to where the tokens lie
         return states
 
 

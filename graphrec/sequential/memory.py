@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from graphrec.catalogue import Catalogue
+from graphrec.counting import decayed_items
 from graphrec.histories import Histories
-from graphrec.neighbours import Cooccurrence, CooccurrenceConfig
+from graphrec.neighbours import Cooccurrence
 
 UNSEEN = 1e-2
 """Added to each co-occurrence score before the log, so that a pair that was never seen stays possible."""
@@ -28,23 +30,30 @@ class Memory:
 
     Args:
         catalogue: the items.
-        decay: weight of an item of the history against that of the next later one.
     """
 
-    def __init__(self, catalogue: Catalogue, decay: float) -> None:
-        self.counts = Cooccurrence(CooccurrenceConfig(decay=decay))
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.counts = Cooccurrence()
         self.counts.catalogue = catalogue
 
     def fit(self, histories: Histories) -> None:
         """Count what follows what."""
         self.counts.count(histories)
 
-    def log_scores(self, histories: Histories) -> NDArray[np.float32]:
-        """Zero where the history says nothing of an item, above zero where it does, ``[B, I]``."""
-        scores = self.counts.scores(histories).astype(np.float32, copy=True)
-        scores /= UNSEEN
-        found: NDArray[np.float32] = np.log1p(scores, out=scores)
-        return found
+    def log_scores(self, histories: Histories, decay: float) -> NDArray[np.float32]:
+        """Zero where a history says nothing of an item, above zero where it does, ``[B, I]``.
+
+        Args:
+            decay: weight of an item of the history against that of the next later one.
+        """
+        decayed = decayed_items(histories, len(self.counts.catalogue), decay)
+        found = decayed @ self.counts.weights
+        if not sparse.issparse(found):
+            dense: NDArray[np.float32] = np.log1p(found / UNSEEN)
+            return dense
+        found.data = np.log1p(found.data / UNSEEN)
+        dense = found.toarray()
+        return dense
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The counts, by names that no weight has."""

@@ -46,6 +46,7 @@ class SequentialRecommender(NeuralRecommender):
     network: SequenceNetwork
     objective: Objective
     memory: Memory | None = None
+    scoring_settings = ("memory_weight", "memory_decay")
     extra_tokens = 0
 
     @abstractmethod
@@ -79,7 +80,7 @@ class SequentialRecommender(NeuralRecommender):
             with torch.no_grad():
                 table.copy_(scaled(self._start_vectors(fitted.histories), float(table.std())))
         if self.config.memory_weight:
-            self.memory = Memory(self.catalogue, self.config.memory_decay)
+            self.memory = Memory(self.catalogue)
             self.memory.fit(fitted.histories)
 
     def _start_vectors(self, fitted: Histories) -> Tensor:
@@ -163,13 +164,19 @@ class SequentialRecommender(NeuralRecommender):
     def scores(self, histories: Histories) -> NDArray[np.float32]:
         """The network's scores, with what the memory adds to them, ``[B, I]``."""
         scores = self._products(histories).scores()
-        if self.memory is not None:
-            scores += self.config.memory_weight * self.memory.log_scores(histories)
+        if self.config.memory_weight:
+            remembered = self._memory().log_scores(histories, self.config.memory_decay)
+            scores += self.config.memory_weight * remembered
         return scores
 
     def factors(self, histories: Histories) -> Factors | None:
         """Vectors whose products are the scores; with a memory there are none."""
-        return None if self.memory is not None else self._products(histories)
+        return None if self.config.memory_weight else self._products(histories)
+
+    def _memory(self) -> Memory:
+        if self.memory is None:
+            raise ValueError("memory_weight was 0 when this model was fitted: fit it with a weight above 0")
+        return self.memory
 
     def _products(self, histories: Histories) -> Factors:
         vectors, biases = self.network.outputs
@@ -218,7 +225,7 @@ class SequentialRecommender(NeuralRecommender):
     def set_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super().set_arrays({name: array for name, array in arrays.items() if not name.startswith(PREFIX)})
         if self.config.memory_weight:
-            self.memory = Memory(self.catalogue, self.config.memory_decay)
+            self.memory = Memory(self.catalogue)
             self.memory.set_arrays(arrays)
 
 

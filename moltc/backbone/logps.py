@@ -3,8 +3,8 @@
 Only the scored hidden states meet the language-model head, chunk by chunk, so that peak memory is one chunk
 of logits whatever the vocabulary. Under a frozen head the forward pass keeps the derivative of each
 log-probability with respect to its hidden state, [P, H], and the backward pass scales it. Under a trained
-head it keeps one log-sum-exp per row, and the backward pass makes each chunk's softmax again. Any loss of the
-log-probabilities may follow, also one that couples the whole batch.
+head the backward pass makes each chunk's softmax again. Any loss of the log-probabilities may follow, also one
+that couples the whole batch.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _scored(
     bias: Tensor | None,
     labels: Tensor,
     transform: HeadTransform,
-    slopes: bool,
+    slopes: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities [n], and with ``slopes`` their derivative [n, V] with respect to the raw logits."""
     logits = _logits(hidden, weight, bias, transform)

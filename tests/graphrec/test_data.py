@@ -55,6 +55,11 @@ def test_candidates_are_draws_of_equal_length(tmp_path: Path) -> None:
     assert RecommendationData.load(folder).test.candidates.tolist() == lists
 
 
+def read_all(folder: Path) -> tuple[object, ...]:
+    data = RecommendationData.load(folder)
+    return data.train, data.catalogue, data.valid
+
+
 def rewrite(name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Path], None]:
     return lambda folder: change(pl.read_parquet(folder / name)).write_parquet(folder / name)
 
@@ -92,9 +97,7 @@ def rewrite(name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callab
 def test_a_broken_folder_is_told(folder: Path, spoil: Callable[[Path], object], message: str) -> None:
     spoil(folder)
     with pytest.raises(DataError, match=message) as error:
-        data = RecommendationData.load(folder)
-        assert data.train
-        assert data.catalogue
+        read_all(folder)
     assert "data-prep" in str(error.value)
 
 

@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from graphrec.evaluation import (
     hit_ratio,
     ndcg,
-    ranking_metrics,
     reciprocal_rank,
     target_ranks,
 )
 from graphrec.histories import Histories
-from moltc.bootstrap import Bootstrap
 
 
 class TestRanks:
@@ -84,17 +82,6 @@ class TestMetrics:
         np.testing.assert_allclose(ndcg(ranks, 20), [1.0, 0.5, 1 / math.log2(21), 0.0])
         np.testing.assert_allclose(reciprocal_rank(ranks), [1.0, 1 / 3, 0.05, 0.0])
 
-    def test_report_holds_every_metric_with_its_interval(self) -> None:
-        ranks = np.random.default_rng(3).integers(1, 40, size=400).astype(float)
-        report = ranking_metrics(ranks, (1, 10), bootstrap=Bootstrap(seed=1))
-        assert list(report) == ["HR@1", "NDCG@1", "HR@10", "NDCG@10", "MRR"]
-        hits = report["HR@10"]
-        assert hits.value == pytest.approx((ranks <= 10).mean())
-        spread = 1.96 * math.sqrt(hits.value * (1 - hits.value) / 400)
-        assert hits.high - hits.low == pytest.approx(2 * spread, rel=0.15)
-
-    def test_no_rows_and_no_list_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="no row was evaluated"):
-            ranking_metrics(np.array([]))
+    def test_no_list_is_refused(self) -> None:
         with pytest.raises(ValueError, match="k=0"):
             hit_ratio(np.array([1.0]), 0)

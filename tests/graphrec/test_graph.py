@@ -72,14 +72,17 @@ def test_an_empty_history_is_answered_by_popularity(data: RecommendationData) ->
 
 def test_it_learns_neighbours_and_is_saved_whole(data: RecommendationData, tmp_path: Path) -> None:
     model = LightGCN(SMALL)
-    report = model.fit(data, trainer=TrainerConfig(max_epochs=15, validate_every=5))
+    report = model.fit(data, trainer=TrainerConfig(max_epochs=6, validate_every=3))
     assert report.score is not None
-    assert report.score[1] > 0.3
+    vectors = model.item_vectors()
+    similar = vectors @ vectors.T
+    near, far = (np.mean([similar[n, (n + step) % 24] for n in range(24)]) for step in (1, 12))
+    assert near > far
     model.save_pretrained(tmp_path / "model")
     loaded = Recommender.from_pretrained(tmp_path / "model")
     histories = Histories.from_lists([[1, 2], [], [5]])
     np.testing.assert_array_equal(loaded.scores(histories), model.scores(histories))
-    np.testing.assert_array_equal(loaded.item_vectors(), model.item_vectors())
+    np.testing.assert_array_equal(loaded.item_vectors(), vectors)
 
 
 def test_vectors_follow_the_weights(data: RecommendationData) -> None:
@@ -107,8 +110,9 @@ def test_the_graph_is_that_of_the_fitted_part(data: RecommendationData) -> None:
     model = LightGCN(SMALL)
     model.start(data.catalogue, seed=0)
     model.prepare(Interactions(Histories.from_lists([[0, 1]])))
-    scores = model.scores(Histories.from_lists([[2]]))[0]
-    assert scores[2] == pytest.approx(0)  # item 2 was never met: it leads nowhere
+    table, vectors = model.network.table.detach().numpy(), model.item_vectors()
+    np.testing.assert_allclose(vectors[2], table[2] / 4)  # never met: its own vector at the first layer alone
+    assert not np.allclose(vectors[1], table[1] / 4)
 
 
 @pytest.mark.parametrize(

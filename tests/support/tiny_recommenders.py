@@ -34,6 +34,7 @@ def write_folder(
     *,
     candidates: Sequence[Sequence[Sequence[int]]] | None = None,
     titles: bool = True,
+    item_ids: Sequence[str] | None = None,
     **manifest: Any,
 ) -> Path:
     """A built folder; ``manifest`` overrides what it says. ``candidates`` are those of all rows."""
@@ -52,7 +53,7 @@ def write_folder(
     pl.DataFrame(
         {
             "item": np.arange(num_items),
-            "item_id": [f"i{n}" for n in range(num_items)],
+            "item_id": [f"i{n}" for n in range(num_items)] if item_ids is None else item_ids,
             "title": [f"Item {n}" if titles else None for n in range(num_items)],
             "genres": [["even"] if n % 2 == 0 else ["odd", "all"] for n in range(num_items)],
         },
@@ -92,20 +93,34 @@ def walks(num_items: int, count: int, length: int, seed: int = 0) -> list[list[i
     return (np.cumsum(steps, axis=1) % num_items).tolist()
 
 
-def write_walks(folder: Path, num_items: int = 24, count: int = 60, length: int = 9, **manifest: Any) -> Path:
-    """A folder of such walks, leave-one-out; the last ten validation and test rows have no history."""
-    sequences = walks(num_items, count, length)
+def write_walks(
+    folder: Path,
+    num_items: int = 24,
+    count: int = 60,
+    length: int = 9,
+    *,
+    numbers: Sequence[int] | None = None,
+    **others: Any,
+) -> Path:
+    """A folder of such walks, leave-one-out; the last ten validation and test rows have no history.
+
+    Args:
+        numbers: item number of each place on the ring; default: as they come.
+        others: for :func:`write_folder`.
+    """
+    names = np.arange(num_items) if numbers is None else np.asarray(numbers)
+    sequences = names[np.array(walks(num_items, count, length))].tolist()
     train = [sequence[:-2] for sequence in sequences]
     valid = [(sequence[:-2], sequence[-2]) for sequence in sequences]
     test = [(sequence[:-1], sequence[-1]) for sequence in sequences]
     for rows in (valid, test):
         rows[-10:] = [([], target) for _, target in rows[-10:]]
-    return write_folder(folder, num_items, train, valid, test, **{"filter_seen": False, **manifest})
+    return write_folder(folder, num_items, train, valid, test, **{"filter_seen": False, **others})
 
 
-def tiny_data(folder: Path, **manifest: Any) -> RecommendationData:
+def tiny_data(folder: Path, **others: Any) -> RecommendationData:
     """Such a folder, opened."""
-    return RecommendationData.load(write_walks(folder, **manifest))
+    return RecommendationData.load(write_walks(folder, **others))
 
 
 class Prefixes(NamedTuple):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from graphrec.dreamrec.dropout import Dropout
-from graphrec.dreamrec.last_state import last_states
+from graphrec.dreamrec.last_state import Places, last_states
 from graphrec.sequential.reference.sasrec import SASRecEncoder
 
 ITEMS, WIDTH, LENGTH = 9, 8, 5
@@ -14,7 +14,8 @@ LENGTHS = torch.tensor([2, 5, 1, 1])
 
 
 def shortened(encoder: SASRecEncoder, rows: Tensor) -> Tensor:
-    return last_states(encoder, encoder.item_embeddings(rows), rows != ITEMS)
+    real = rows != ITEMS
+    return last_states(encoder, encoder.item_embeddings(rows[real]), Places(real))
 
 
 @pytest.mark.parametrize("num_heads", [1, 2, 4], ids=["one head", "two heads", "four heads"])
@@ -51,6 +52,7 @@ def test_no_history_gives_the_bias_of_the_last_norm() -> None:
     encoder = SASRecEncoder(ITEMS, WIDTH, LENGTH).eval()
     torch.nn.init.normal_(encoder.ln_3.bias)
     torch.testing.assert_close(shortened(encoder, ROWS)[2], encoder.ln_3.bias)
+    torch.testing.assert_close(shortened(encoder, ROWS[[2, 2]])[1], encoder.ln_3.bias)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])

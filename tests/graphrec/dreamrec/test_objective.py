@@ -23,7 +23,7 @@ def network(**changes: Any) -> DreamRecNetwork:
 
 def gradients(model: DreamRecNetwork) -> dict[str, float]:
     """Size of each weight's gradient after one batch."""
-    Objective(model)(BATCH)["loss"].backward()
+    Objective(model, model.config)(BATCH)["loss"].backward()
     return {
         name: 0.0 if weight.grad is None else float(weight.grad.abs().sum())
         for name, weight in model.named_parameters()
@@ -47,7 +47,7 @@ def test_history_always_replaced_leaves_the_encoder_alone() -> None:
 def rows_moved(**changes: Any) -> list[int]:
     """Items whose vector gets a gradient."""
     model = network(**changes)
-    Objective(model)(BATCH)["loss"].backward()
+    Objective(model, model.config)(BATCH)["loss"].backward()
     gradient = model.encoder.item_embeddings.weight.grad
     return [] if gradient is None else gradient.abs().sum(1).nonzero().flatten().tolist()
 
@@ -81,13 +81,15 @@ def test_cross_entropy_moves_all_items(ranked: str, retrieval: str) -> None:
 @pytest.mark.parametrize("sampler", ["closed_form", "ancestral", "ddim", "one_step"])
 def test_generated_vectors_can_be_trained_on(sampler: str) -> None:
     steps = 3 if sampler == "ddim" else None
-    terms = Objective(network(cross_entropy=0.5, sampler=sampler, sampler_steps=steps))(BATCH)
+    model = network(cross_entropy=0.5, sampler=sampler, sampler_steps=steps)
+    terms = Objective(model, model.config)(BATCH)
     terms["cross_entropy"].backward()
     assert terms["cross_entropy"].item() > 0
 
 
 def test_terms_add_up() -> None:
-    terms = Objective(network(cross_entropy=0.3, preference=0.5, consistency=0.7, negatives=3))(BATCH)
+    model = network(cross_entropy=0.3, preference=0.5, consistency=0.7, negatives=3)
+    terms = Objective(model, model.config)(BATCH)
     parts = [terms.pop(name) for name in ("reconstruction", "cross_entropy", "preference", "consistency")]
     assert not parts[0].isnan()
     torch.testing.assert_close(terms.pop("loss"), sum(parts))
@@ -98,7 +100,7 @@ def test_weights_scale_their_terms() -> None:
     def terms(weight: float) -> dict[str, torch.Tensor]:
         model = network(preference=weight, consistency=weight)
         torch.manual_seed(3)
-        return Objective(model)(BATCH)
+        return Objective(model, model.config)(BATCH)
 
     one, two = terms(1.0), terms(2.0)
     torch.testing.assert_close(two["preference"], 2 * one["preference"])

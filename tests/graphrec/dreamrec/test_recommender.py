@@ -91,10 +91,10 @@ def test_oracles_lie_among_item_vectors(model: DreamRec) -> None:
 
 def test_learns_what_follows(ring_folder: Path) -> None:
     """The next item on the ring comes first in nine of ten walks."""
-    model = fitted(ring_folder, DreamRecConfig.reference(**SMALL, guidance=0.0), epochs=60)
+    model = fitted(ring_folder, DreamRecConfig(**SMALL), epochs=15)
     walks = RecommendationData.load(ring_folder).test
     best = model.scores(walks.histories).argmax(1)
-    assert (best == walks.targets).mean() > 0.6
+    assert (best == walks.targets).mean() > 0.7
 
 
 def test_same_seed_same_model(ring_folder: Path) -> None:
@@ -109,12 +109,12 @@ def test_same_seed_same_model(ring_folder: Path) -> None:
 def test_resumed_run_equals_the_uninterrupted_one(ring_folder: Path, tmp_path: Path) -> None:
     data, config = RecommendationData.load(ring_folder), DreamRecConfig(**SMALL)
     whole, cut = DreamRec(config), DreamRec(config)
-    whole.fit(data, trainer=TrainerConfig(max_steps=12, validate_every=0))
-    cut.fit(data, trainer=TrainerConfig(max_steps=5, validate_every=0), folder=tmp_path)
+    whole.fit(data, trainer=TrainerConfig(max_epochs=3, validate_every=0))
+    cut.fit(data, trainer=TrainerConfig(max_epochs=1, validate_every=0), folder=tmp_path)
     resumed = DreamRec(config)
     resumed.fit(
         data,
-        trainer=TrainerConfig(max_steps=12, validate_every=0),
+        trainer=TrainerConfig(max_epochs=3, validate_every=0),
         resume=tmp_path / "checkpoints" / "last.ckpt",
     )
     np.testing.assert_array_equal(resumed.scores(HISTORIES), whole.scores(HISTORIES))
@@ -179,9 +179,15 @@ def test_ease_by_hand() -> None:
     np.testing.assert_allclose(weights, [[0, 2 / 3], [2 / 3, 0]], rtol=1e-6)
 
 
-def test_vectors_wider_than_the_catalogue_are_refused() -> None:
-    with pytest.raises(ValueError, match="lower the width"):
-        ease_vectors(Histories.from_lists([[0, 1]]), 2, 8, 1.0)
+def test_vectors_wider_than_the_catalogue_end_in_zeros() -> None:
+    vectors = ease_vectors(Histories.from_lists([[0, 1], [1, 2]]), 3, 8, 1.0)
+    assert not vectors[:, 3:].any()
+    assert vectors[:, :2].any(0).all()
+
+
+def test_items_that_share_nothing_give_no_vectors() -> None:
+    with pytest.raises(ValueError, match="no two items share a sequence"):
+        ease_vectors(Histories.from_lists([[0], [1], [2, 2]]), 3, 4, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +196,7 @@ def test_vectors_wider_than_the_catalogue_are_refused() -> None:
         ({"denoiser_layers": 2}, "has no closed form"),
         ({"sampler": "ddim"}, "needs sampler_steps"),
         ({"sampler": "one_step", "sampler_steps": 3}, "takes no sampler_steps"),
-        ({"sampler": "ddim", "sampler_steps": 900}, "between 1 and num_steps=500"),
+        ({"sampler": "ddim", "sampler_steps": 900}, "between 1 and num_steps=100"),
         ({"eta": 0.5}, "eta is an option of DDIM"),
         ({"schedule": "quadratic"}, "choose one of linear"),
         ({"width": 7}, "must be even"),

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
 from tiny_sessions import NUM_ITEMS, write_sessions
 
 from graphrec.data import RecommendationData
 from graphrec.histories import Histories
-from graphrec.module import train
 from graphrec.offline_rl import OfflineRL, OfflineRLConfig
 from graphrec.offline_rl.methods import METHODS
 from graphrec.recommender import Recommender
@@ -22,15 +20,13 @@ from graphrec.trainer import TrainerConfig
 SHORT = TrainerConfig(max_epochs=2, validate_every=0, log_every=1)
 
 
-class BreaksOff(Callback):
-    """Ends a run in the middle of an epoch, as a kill would."""
+class Killed(OfflineRL):
+    """Dies in the middle of the second epoch."""
 
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.after:
+    def loss(self, batch: Any, step: int) -> dict[str, torch.Tensor]:
+        if step == 6:
             raise InterruptedError
+        return super().loss(batch, step)
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +68,11 @@ def test_a_resumed_run_equals_one_that_never_stopped(
     options = {"targets": targets, "method": "mcrl", "negatives": "outside_session"}
     options |= {} if targets == "alternating" else {"average_rate": 0.2}
     three_epochs = TrainerConfig(max_epochs=3, validate_every=0, checkpoint_every=5)
-    whole, broken, again = model(**options), model(**options), model(**options)
+    whole, again = model(**options), model(**options)
+    broken = Killed(whole.config)
     whole.fit(data, trainer=three_epochs)
     with pytest.raises(InterruptedError):
-        train(broken, data, trainer=three_epochs, folder=tmp_path / "run", callbacks=[BreaksOff(after=6)])
+        broken.fit(data, trainer=three_epochs, folder=tmp_path / "run")
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     again.fit(data, trainer=three_epochs, folder=tmp_path / "run", resume=last)
     expected = whole.network.state_dict()

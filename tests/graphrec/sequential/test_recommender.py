@@ -54,10 +54,10 @@ def started(model: SequentialRecommender, data: RecommendationData) -> Sequentia
 @pytest.mark.parametrize("name", STRONG)
 def test_strong_models_learn_the_walks(name: str, data: RecommendationData) -> None:
     model = fresh(STRONG[name], dropout=0.0)
-    report = model.fit(data, trainer=TrainerConfig(max_epochs=30, validate_every=10))
+    report = model.fit(data, trainer=TrainerConfig(max_epochs=20, validate_every=20))
     assert report.score is not None
     assert report.score[0] == "NDCG@10"
-    assert report.score[1] > 0.5
+    assert report.score[1] > 0.35  # by chance: 0.19
     top = model.recommend([["i3", "i4", "i5"]], k=1, exclude_seen=False)
     assert top[0][0].item_id == "i6"
 
@@ -113,9 +113,8 @@ def test_each_interaction_is_a_target_once_an_epoch(
 ) -> None:
     model = started(fresh(STRONG["sasrec"], rows=rows, first_items=first_items, length=3), data)
     targets = np.concatenate([batch.targets for batch in model.batches(data.train, 0, 0)])
-    expected = data.train.last(3 + (not first_items)) if rows == "latest" else data.train
-    counted = expected.items if first_items else expected.items[expected.positions > 0]
-    if rows == "latest":
+    counted = data.train.items if first_items else data.train.items[data.train.positions > 0]
+    if rows == "latest":  # of sequences of seven
         counted = data.train.last(3).items
     assert sorted(targets) == sorted(counted)
 

@@ -1,0 +1,135 @@
+"""LLaRA's prompts: a history, a list of candidates and a question, in three wordings for each kind of item.
+
+Same shape as in Liao et al. (SIGIR 2024, arXiv 2312.02445), in our words; the number that a prompt states is
+the number of candidates it lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import NamedTuple
+
+import numpy as np
+
+from graphrec.llara.items import ItemForm, item_pieces
+from moltc.backbone.prompt import Piece
+
+_STREAM = 0x7E4A7
+"""Keeps these draws apart from others of the same seed and step."""
+
+
+class Domain(NamedTuple):
+    """What items are called."""
+
+    one: str
+    many: str
+    met: str
+    """What a user did with them."""
+    log: str
+    """What a list of them is called."""
+
+
+DOMAINS = {
+    "films": Domain("film", "films", "seen", "Viewing"),
+    "games": Domain("game", "games", "played", "Playing"),
+    "artists": Domain("artist", "artists", "heard", "Listening"),
+    "items": Domain("item", "items", "chosen", "Selection"),
+}
+TEMPLATES = {
+    "A": "{Many} this user has {met}, oldest first: {history}. Which {one} will be {met} next? "
+    "Pick exactly one of these titles: {candidates}. Answer:",
+    "B": "{Many} this user has {met}, oldest first: {history}. From the {count} titles {candidates}, "
+    "name the one to recommend now. Recommended title:",
+    "C": "{log} history: {history}. Recommend the next {one} out of this set: {candidates}. "
+    "Give one title and nothing else. Recommendation:",
+}
+
+
+class Shown(NamedTuple):
+    """An item of a prompt."""
+
+    number: int
+    """In the catalogue; what its soft token is projected from."""
+    title: str
+
+
+@dataclass(frozen=True)
+class LlaraPrompt:
+    """A prompt before tokenising.
+
+    Attributes:
+        pieces: texts and soft marks, see :class:`moltc.backbone.prompt.PromptBuilder`.
+        entities: item number of each slot.
+    """
+
+    pieces: list[Piece]
+    entities: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Template:
+    """One wording for one kind of item.
+
+    Attributes:
+        wording: a key of :data:`TEMPLATES`.
+        domain: a key of :data:`DOMAINS`.
+        stated_count: number of candidates that the prompt states; None: the true one. The released prompts
+            say 10 and list 20.
+    """
+
+    wording: str = "A"
+    domain: str = "items"
+    stated_count: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("wording", self.wording, TEMPLATES), ("domain", self.domain, DOMAINS)):
+            if value not in known:
+                raise ValueError(f"{name}={value!r} is not known; choose from {', '.join(known)}")
+
+    def prompt(self, history: Sequence[Shown], candidates: Sequence[Shown], form: ItemForm) -> LlaraPrompt:
+        """The prompt about a history and its candidates.
+
+        Args:
+            history: items, oldest first.
+            candidates: in the order shown.
+            form: how items are shown, see :func:`~graphrec.llara.items.item_pieces`.
+
+        Raises:
+            ValueError: one of the two is empty, or an item has no title.
+        """
+        if not history or not candidates:
+            raise ValueError(
+                f"{len(history)} items of history and {len(candidates)} candidates: a prompt needs both"
+            )
+        shown = [*history, *candidates]
+        lists = {
+            "history": item_pieces([item.title for item in history], form),
+            "candidates": item_pieces([item.title for item in candidates], form, first_slot=len(history) + 1),
+        }
+        words = self._words(len(candidates))
+        pieces: list[Piece] = []
+        for text, name, _, _ in Formatter().parse(TEMPLATES[self.wording]):
+            pieces.append(text)
+            if name is not None:
+                pieces += lists[name] if name in lists else [words[name]]
+        return LlaraPrompt(
+            [piece for piece in pieces if piece],
+            {slot: item.number for slot, item in enumerate(shown, 1)},
+        )
+
+    def _words(self, count: int) -> dict[str, str]:
+        domain = DOMAINS[self.domain]
+        stated = count if self.stated_count is None else self.stated_count
+        return {**domain._asdict(), "Many": domain.many.capitalize(), "count": str(stated)}
+
+
+def drawn_wording(seed: int, step: int) -> str:
+    """The wording of a training batch, drawn by (seed, step) alone."""
+    return str(np.random.default_rng([_STREAM, seed, step]).choice(list(TEMPLATES)))
+
+
+def answer(title: str) -> str:
+    """The text that a prompt is answered by; it follows after a blank and ends the line."""
+    return f"{title}\n"
