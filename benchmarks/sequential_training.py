@@ -218,7 +218,8 @@ def main() -> None:
         for name, way in ways.items():
             pace[name] = max(pace[name], way(data, config, options.batches))
     for name, places in pace.items():
-        print(f"{name:14s}{places:10,.0f} places/s   ours is {pace['ours'] / places:.1f} times as fast")
+        ratio = "" if name == "ours" else f"   ours is {pace['ours'] / places:.1f} times as fast"
+        print(f"{name:14s}{places:10,.0f} places/s{ratio}")
     packages = ("torch", "lightning", *(["rectools"] if "RecTools" in pace else []))
     append(
         "sequential_training",

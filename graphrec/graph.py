@@ -142,7 +142,7 @@ class LightGCN(NeuralRecommender):
     def prepare(self, fitted: Interactions) -> None:
         """Make the graph of the fitted part: an edge for each item of a sequence, however often they meet."""
         met = distinct(fitted.histories)
-        self.edges = normalised_edges(met, len(self.catalogue)).to(self.device)
+        self.edges = normalised_edges(met, len(self.catalogue))
         counts = np.bincount(met.items, minlength=len(self.catalogue))
         self.network.counts.copy_(torch.from_numpy(counts))
         self.settled = False
@@ -158,8 +158,7 @@ class LightGCN(NeuralRecommender):
 
     def loss(self, batch: GraphBatch, step: int) -> dict[str, Tensor]:
         """Met items above others (BPR), and small vectors, eq. 15."""
-        assert self.edges is not None, "prepare comes first"
-        sequences, items = self.network.propagate(self.edges)
+        sequences, items = self.network.propagate(self._graph())
         others = uniform_except(batch.items, self.config.num_negatives, len(items))  # [N, negatives]
         of_sequences = embedding(batch.sequences, sequences).unsqueeze(1)  # [N, 1, d]
         met = (of_sequences * embedding(batch.items, items).unsqueeze(1)).sum(-1)  # [N, 1]
@@ -197,9 +196,15 @@ class LightGCN(NeuralRecommender):
 
     def _settle(self) -> None:
         if not self.settled:
-            assert self.edges is not None, "only a model that is being fitted is unsettled"
-            self.network.settle(self.edges.to(self.device))
+            self.network.settle(self._graph())
             self.settled = True
+
+    def _graph(self) -> Tensor:
+        """The edges, where the weights are."""
+        assert self.edges is not None, "only a model that is being fitted needs its graph"
+        if self.edges.device != self.device:
+            self.edges = self.edges.to(self.device)
+        return self.edges
 
 
 def distinct(histories: Histories) -> Histories:

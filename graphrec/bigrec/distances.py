@@ -19,26 +19,37 @@ VALUES_AT_ONCE = 1 << 24
 """Differences that are held while distances are computed directly: 64 MB."""
 
 
-@torch.no_grad()
-def distances(texts: Tensor, titles: Tensor) -> Tensor:
-    """Euclidean distances, in the wider type of the two and at least float32, ``[B, I]``.
+class TitleDistances:
+    """Distances to the titles of one catalogue; what depends on these alone is computed once.
 
     Args:
-        texts: embeddings of generated texts, ``[B, d]``.
-        titles: embeddings of the catalogue, ``[I, d]``.
+        titles: embeddings, ``[I, d]``; they are kept at no less than float32.
     """
-    if texts.ndim != 2 or titles.ndim != 2 or texts.shape[1] != titles.shape[1]:
-        raise ValueError(
-            f"embeddings are [B, d] and [I, d] of one width, not {list(texts.shape)} and {list(titles.shape)}"
-        )
-    dtype = torch.promote_types(torch.promote_types(texts.dtype, titles.dtype), torch.float32)
-    texts, titles = texts.to(dtype), titles.to(dtype)
-    centre = titles.mean(dim=0)
-    lengths = [(part - centre).square().sum(dim=1) for part in (texts, titles)]
-    squares = torch.addmm(lengths[1], texts - centre, (titles - centre).T, alpha=-2).add_(lengths[0][:, None])
-    scale = lengths[0][:, None] + lengths[1]
-    near = (squares < NEAR * scale).nonzero()
-    for pairs in near.split(max(1, VALUES_AT_ONCE // texts.shape[1])):
-        rows, columns = pairs.unbind(1)
-        squares[rows, columns] = (texts[rows] - titles[columns]).square().sum(dim=1)
-    return squares.clamp_(min=0).sqrt_()
+
+    def __init__(self, titles: Tensor) -> None:
+        if titles.ndim != 2 or not len(titles):
+            raise ValueError(f"titles are [I, d] with at least one row, not {list(titles.shape)}")
+        self.titles = titles.to(torch.promote_types(titles.dtype, torch.float32))
+        self.centre = self.titles.mean(dim=0)
+        self.centred = self.titles - self.centre
+        self.lengths = self.centred.square().sum(dim=1)
+
+    def __len__(self) -> int:
+        return len(self.titles)
+
+    @torch.no_grad()
+    def __call__(self, texts: Tensor) -> Tensor:
+        """Euclidean distances in the titles' type, ``[B, I]``, for texts ``[B, d]``."""
+        if texts.ndim != 2 or texts.shape[1] != self.titles.shape[1]:
+            raise ValueError(
+                f"texts are [B, {self.titles.shape[1]}], as wide as the titles, not {list(texts.shape)}"
+            )
+        texts = texts.to(self.titles)
+        centred = texts - self.centre
+        lengths = centred.square().sum(dim=1)[:, None]
+        squares = torch.addmm(self.lengths, centred, self.centred.T, alpha=-2).add_(lengths)
+        near = (squares < NEAR * (lengths + self.lengths)).nonzero()
+        for pairs in near.split(max(1, VALUES_AT_ONCE // texts.shape[1])):
+            rows, columns = pairs.unbind(1)
+            squares[rows, columns] = (texts[rows] - self.titles[columns]).square().sum(dim=1)
+        return squares.clamp_(min=0).sqrt_()

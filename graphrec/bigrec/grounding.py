@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graphrec.bigrec.distances import distances
+from graphrec.bigrec.distances import TitleDistances
 from graphrec.bigrec.weights import min_max, weighted_distances
 from graphrec.evaluation import Ties, hit_ratio, ndcg, target_ranks
 from graphrec.histories import Histories, Integers
@@ -104,10 +104,11 @@ def weighted_rows(
 
 def distance_rows(texts: Tensor, titles: Tensor) -> Iterator[tuple[slice, Floats]]:
     """Distances ``[rows, I]`` of some rows after the other, within bounded memory."""
+    away = TitleDistances(titles)
     size = max(1, CELLS_AT_ONCE // len(titles))
     for first in range(0, len(texts), size):
         part = slice(first, min(first + size, len(texts)))
-        yield part, distances(texts[part], titles).cpu().numpy()
+        yield part, away(texts[part]).cpu().numpy()
 
 
 def _of_rows(weights: Floats | Weights, part: slice) -> Floats:

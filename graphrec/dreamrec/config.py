@@ -135,7 +135,7 @@ class DreamRecConfig:
         for name in ("guidance", "cross_entropy", "preference", "consistency", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("null_rate", "eta"):
+        for name in ("dropout", "null_rate", "eta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
         for name in ("temperature", "lr", "ridge"):

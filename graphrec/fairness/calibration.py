@@ -109,7 +109,7 @@ def calibrate(
         tolerance=tolerance,
         cost=task.cost(columns),
         cost_before=free.cost,
-        bound=min(found.bound, task.cost(columns)),
+        bound=found.bound,
     )
 
 

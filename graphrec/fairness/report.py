@@ -84,17 +84,19 @@ class FairnessReport:
         target = options.target if isinstance(options.target, str) else "given shares"
         yield f"# Fairness of {self.label} on {manifest.name} ({manifest.protocol})"
         yield ""
-        yield f"Target: {TARGET_WORDS.get(target, target)}. Counting: {COUNTING[options.counting]}. "
-        yield "GU is a group's share of the lists minus its target; MGU the mean of its absolute values over "
-        yield "groups, DGU its range. Intervals: "
-        yield f"{options.bootstrap.level:.0%} from {options.bootstrap.resamples} resamples of the test rows."
+        yield f"Target: {TARGET_WORDS.get(target, target)}. Counting: {COUNTING[options.counting]}."
+        yield ""
+        yield "GU is a group's share of the lists minus its target, MGU the mean of its absolute values over"
+        yield "groups, DGU its range. Intervals are percentiles"
+        yield f"({options.bootstrap.level:.0%}) of {options.bootstrap.resamples} resamples of the test rows;"
+        yield "resampling adds gaps of its own, so a MGU or DGU close to zero may lie below its interval."
         for name, study in self.studies.items():
             yield from ("", f"## {name}", "")
             if study.groups.without_group:
                 yield f"{study.groups.without_group} items are in no group and count nowhere."
                 yield ""
             yield from _arm_lines(study, options)
-            yield from ("", *_calibration_lines(study), "")
+            yield from _calibration_lines(study)
             for k in options.ks:
                 yield from ("", f"### Lists of {k}", "", *_group_lines(study, k))
             yield from ("", "### Trade-off on validation", "", *_curve_lines(study, options))
@@ -152,6 +154,7 @@ def _calibration_lines(study: GroupStudy) -> Iterator[str]:
     if found is None:
         return
     said = "reached" if found.reached else "NOT reached: these rows and lists are too few for it"
+    yield ""
     yield (
         f"Calibrated lists of {found.lists.shape[1]}: the tolerance of {found.tolerance:g} is {said} "
         f"(largest gap {found.largest_gap:.4f}). Their mean cost of a place is {found.cost:.4f}, against "

@@ -129,13 +129,13 @@ class Rectangle:
         """Flat tokens ``[P, d]`` to the rectangle ``[rows, T, d]``."""
         part = flat[self.tokens]
         if self.filled is not None and self.cells is not None:
-            part = _Fill.apply(part, self.filled, self.cells)
+            part = _Fill.apply(part, self.filled.to(flat.device), self.cells.to(flat.device))
         return part.view(*self.shape, flat.shape[-1])
 
     def empty(self, block: Tensor) -> Tensor:
         """The rectangle ``[rows, T, d]`` to its flat tokens ``[tokens, d]``."""
         flat = block.reshape(-1, block.shape[-1])
-        return flat if self.cells is None else _Empty.apply(flat, self.cells)
+        return flat if self.cells is None else _Empty.apply(flat, self.cells.to(flat.device))
 
 
 class _Fill(torch.autograd.Function):

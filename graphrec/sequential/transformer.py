@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from graphrec.sequential.packing import Packing
 
-Drop = Callable[[Tensor], Tensor]
+STD = 0.02
+"""Standard deviation of all weights at the start."""
 
 
 class Transformer(nn.Module):
@@ -45,14 +44,18 @@ class Transformer(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.drop = nn.Dropout(dropout)
-        nn.init.normal_(self.positions.weight, std=0.02)
+        nn.init.normal_(self.positions.weight, std=STD)
+        for part in self.modules():
+            if isinstance(part, nn.Linear):
+                nn.init.normal_(part.weight, std=STD)
+                nn.init.zeros_(part.bias)
 
     def forward(self, vectors: Tensor, packing: Packing) -> Tensor:
         if packing.lengths[0] > self.length:
             raise ValueError(
                 f"a sequence of {packing.lengths[0]} tokens is longer than length={self.length}; cut it first"
             )
-        states = self.drop(vectors + self.positions(packing.positions))
+        states = self.drop(vectors + self.positions(packing.positions.to(vectors.device)))
         for block in self.blocks:
             states = block(states, packing)
         return self.norm(states)

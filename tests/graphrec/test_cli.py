@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from offline_runs import offline_runs
 from tiny_recommenders import write_walks
 
 from graphrec.cli import main
@@ -79,6 +80,17 @@ def test_a_trained_model(data: Path, tmp_path: Path) -> None:
     assert json.loads((out / "fit.json").read_text())["epochs"] == 3
     log = pl.read_csv(out / "logs" / "version_1" / "metrics.csv", infer_schema_length=None)
     assert log["epoch"].min() == 2
+
+
+def test_a_tracked_run_tells_of_losses_and_results(data: Path, tmp_path: Path) -> None:
+    options = ["--model.width", "8", "--trainer.max_epochs", "1", "--trainer.log_every", "1"]
+    out = fit(data, tmp_path / "run", "sasrec", *options, "--tracking", "wandb", "--wandb.mode", "offline")
+    (found,) = offline_runs(out)
+    assert found.config["model"]["width"] == 8
+    assert found.series("train/loss")
+    results = json.loads((out / "test" / "results.json").read_text())["metrics"]["all"]
+    assert found.summary["test/NDCG@10"] == results["NDCG@10"]["value"]
+    assert "model" in found.artifacts
 
 
 def test_the_reference_preset_changes_the_defaults(data: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from graphrec.bigrec.distances import distances
+from graphrec.bigrec.distances import TitleDistances
 from graphrec.bigrec.grounding import ground
 from graphrec.bigrec.weights import (
     collaborative_weights,
@@ -121,7 +121,7 @@ def test_grounding(fair_rl_bigrec_grounding: Case) -> None:
     titles, texts = (
         torch.tensor(given[name], dtype=torch.float64) for name in ("item_embeddings", "query_embeddings")
     )
-    away = distances(texts, titles).numpy()
+    away = TitleDistances(titles)(texts).numpy()
     close(away, expected["distances"])
     close(min_max(away), expected["D_norm"])
     weights: dict[str, Any] = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from graphrec.bigrec import grounding
-from graphrec.bigrec.distances import distances
+from graphrec.bigrec.distances import TitleDistances
 from graphrec.bigrec.grounding import choose_gamma, ground, grounded_ranks
 from graphrec.bigrec.weights import min_max, popularity_weights, weighted_distances
 from graphrec.histories import Histories
@@ -45,7 +45,7 @@ def test_parts_give_what_the_whole_gives(
 
 def test_lists_and_ranks_by_hand(texts: torch.Tensor, titles: torch.Tensor) -> None:
     targets, gamma = np.arange(9), 1.5
-    away = weighted_distances(min_max(distances(texts, titles).numpy()), WEIGHTS, gamma)
+    away = weighted_distances(min_max(TitleDistances(titles)(texts).numpy()), WEIGHTS, gamma)
     order = np.argsort(away, axis=1)
     found = ground(texts, titles, 5, weights=WEIGHTS, gamma=gamma, targets=targets)
     assert found.items.tolist() == order[:, :5].tolist()
