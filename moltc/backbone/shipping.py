@@ -60,7 +60,8 @@ def unpacked(shipment: Shipment) -> Any:
 def _stored(tensor: Tensor, block: bytearray) -> Place:
     block.extend(bytes(-len(block) % ALIGNMENT))
     start = len(block)
-    block.extend(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    flat = tensor.detach().flatten().clone(memory_format=torch.contiguous_format)  # strides of 1, even of one
+    block.extend(flat.view(torch.uint8).numpy().data)
     return Place(start, tensor.dtype, tensor.shape)
 
 

@@ -57,6 +57,12 @@ def test_types_that_numpy_lacks_and_nested_values_arrive():
     assert arrived["pair"] == (torch.tensor(4), [torch.tensor(5)])
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 1)], ids=str)
+def test_tensors_that_repeat_one_element_arrive(shape):
+    sent = torch.tensor([7]).expand(2, 3)[0, :1].expand(*shape) if shape else torch.tensor(7)
+    assert torch.equal(unpacked(Shipped(lambda rows: (sent,))([0]))[0], sent)
+
+
 def test_packing_leaves_the_batch_as_it_was():
     batch = mixed([1, 2])
     Shipped(lambda rows: batch)([0])
