@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from graphrec import evaluation
+    from graphrec.data import RecommendationData as RecommendationData
+    from graphrec.recommender import Recommender as Recommender
 
 _SUBMODULES = ("evaluation",)
+_CLASSES = {"Recommender": "graphrec.recommender", "RecommendationData": "graphrec.data"}
 
 
 def __getattr__(name: str) -> object:
-    if name in _SUBMODULES:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _SUBMODULES:
         return import_module(f"graphrec.{name}")
+    if name in _CLASSES:
+        return getattr(import_module(_CLASSES[name]), name)
     raise AttributeError(f"module 'graphrec' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES})
+    return sorted({*globals(), *_SUBMODULES, *_CLASSES})

@@ -1,4 +1,4 @@
-"""The ``graphrec`` command: ``fit | validate | test | predict | recommend | compare | baselines``.
+"""The ``graphrec`` command: ``fit | validate | test | predict | recommend | compare | baselines``, and studies.
 
 Libraries are imported by the command that needs them, so that help is quick.
 """
@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
     from graphrec import commands
+    from graphrec.fairness import command as fairness
+    from graphrec.offline_rl import commands as offline_rl
 
     named: dict[str, Callable[[argparse.Namespace], int]] = {
         "validate": lambda options: commands.ranked(options, "valid"),
@@ -35,11 +37,16 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
         "recommend": commands.recommend,
         "compare": commands.compared,
         "baselines": commands.baselines,
+        "fairness": fairness.run,
+        **offline_rl.RUN,
     }
     return named[name]
 
 
 def _parser() -> argparse.ArgumentParser:
+    from graphrec.fairness.command import add_fairness_command
+    from graphrec.offline_rl.commands import add_commands
+
     parser = argparse.ArgumentParser(prog="graphrec", description="Recommenders and their evaluation.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser(
@@ -93,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     baselines.add_argument(
         "--refit-on-trainval", action="store_true", help="fit on validation too, once chosen"
     )
+    add_fairness_command(commands)
+    add_commands(commands)
     return parser
 
 

@@ -61,6 +61,8 @@ class SequentialConfig:
         memory_weight: weight of the log of ordered co-occurrence in the scores; 0: the network alone. It
             takes no part in training: choose it on validation rows.
         memory_decay: weight of an item of the history against that of the next later one.
+        memory_recent: share of the latest sequences whose counts answer empty histories, in place of the
+            network; below 1 the sequences have to be in order of time.
         vectors: what ``item_vectors()`` gives: what is read ("input"), what scores ("output"), or their mean.
     """
 
@@ -90,6 +92,7 @@ class SequentialConfig:
     order: Literal["pass", "draws"] = "pass"
     memory_weight: float = 0.0
     memory_decay: float = 0.7
+    memory_recent: float = 1.0
     vectors: Literal["input", "output", "mean"] = "input"
 
     @classmethod
@@ -108,7 +111,7 @@ class SequentialConfig:
         for name in ("weight_decay", "negative_power", "warmup_steps", "decay_steps", "memory_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("floor", "calibration", "memory_decay"):
+        for name in ("floor", "calibration", "memory_decay", "memory_recent"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
         if not 0 <= self.dropout < 1:

@@ -81,7 +81,7 @@ class SequentialRecommender(NeuralRecommender):
                 table.copy_(scaled(self._start_vectors(fitted.histories), float(table.std())))
         if self.config.memory_weight:
             self.memory = Memory(self.catalogue)
-            self.memory.fit(fitted.histories)
+            self.memory.fit(fitted.histories, self.config.memory_recent)
 
     def _start_vectors(self, fitted: Histories) -> Tensor:
         num_items, width = len(self.catalogue), self.config.width
@@ -162,7 +162,10 @@ class SequentialRecommender(NeuralRecommender):
     # -- answers ---------------------------------------------------------------------------------------------
 
     def scores(self, histories: Histories) -> NDArray[np.float32]:
-        """The network's scores, with what the memory adds to them, ``[B, I]``."""
+        """The network's scores, with what the memory adds to them, ``[B, I]``.
+
+        With a memory, empty histories are answered by it.
+        """
         scores = self._products(histories).scores()
         if self.config.memory_weight:
             remembered = self._memory().log_scores(histories, self.config.memory_decay)
@@ -182,7 +185,7 @@ class SequentialRecommender(NeuralRecommender):
         vectors, biases = self.network.outputs
         with self.inference():
             states = self.network.encode(histories)
-        if not self.config.first_items:  # nothing was learnt of empty histories: level, but for the biases
+        if self.config.memory_weight or not self.config.first_items:  # empty histories: level, but for biases
             states = states * torch.from_numpy(histories.lengths > 0).to(states).unsqueeze(1)
         return Factors(states, vectors.detach(), None if biases is None else biases.detach())
 
