@@ -1,4 +1,4 @@
-"""The ``graphrec`` command: ``fit | validate | test | predict | recommend | compare | baselines``, and studies.
+"""The ``graphrec`` command: fit, validate, test, predict, recommend, compare, and studies of models.
 
 Libraries are imported by the command that needs them, so that help is quick.
 """

@@ -191,5 +191,6 @@ def _summarise(report: Mapping, out: Path) -> None:
         for kind, entry in found["by_kind"].items():
             first = entry["examples"][0]
             place = f"{first['source']} row {first['row']}"
-            console.print(f"e.g. {kind}: {place}: {first['value']!r}: {first['reason']}", markup=False)
-    console.print(f"Report: {out / 'report.md'}", markup=False)
+            example = f"e.g. {kind}: {place}: {first['value']!r}: {first['reason']}"
+            console.print(example, markup=False, soft_wrap=True)
+    console.print(f"Report: {out / 'report.md'}", markup=False, soft_wrap=True)

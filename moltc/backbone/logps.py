@@ -3,8 +3,8 @@
 Only the scored hidden states meet the language-model head, chunk by chunk, so that peak memory is one chunk
 of logits whatever the vocabulary. Under a frozen head the forward pass keeps the derivative of each
 log-probability with respect to its hidden state, [P, H], and the backward pass scales it. Under a trained
-head the backward pass makes each chunk's softmax again. Any loss of the log-probabilities may follow, also one
-that couples the whole batch.
+head the backward pass makes each chunk's softmax again. Any loss of the log-probabilities may follow, also
+one that couples the whole batch.
 """
 
 from __future__ import annotations

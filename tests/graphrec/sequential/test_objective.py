@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from graphrec.sequential.config import SASRecConfig
+from graphrec.sequential.config import Loss, SASRecConfig
 from graphrec.sequential.negatives import SharedNegatives, uniform_except
 from graphrec.sequential.objective import Objective
 
@@ -39,8 +39,8 @@ def test_softmax_is_the_whole_catalogue() -> None:
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "own"])
 @pytest.mark.parametrize("loss", ["gbce", "bce"])
-def test_the_target_is_no_negative_of_its_own(loss: str, shared: bool) -> None:
-    config = SASRecConfig(loss=loss, num_negatives=1, shared_negatives=shared)  # type: ignore[arg-type]
+def test_the_target_is_no_negative_of_its_own(loss: Loss, shared: bool) -> None:
+    config = SASRecConfig(loss=loss, num_negatives=1, shared_negatives=shared)
     objective = Objective(config, torch.ones(2))
     states, scoring = torch.zeros(40, 3), (torch.zeros(2, 3), torch.tensor([-30.0, 30.0]))
     # one item scores high and is always the target: only the other could be counted as a negative

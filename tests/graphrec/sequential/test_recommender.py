@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,9 +41,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> RecommendationData:
     return tiny_data(tmp_path_factory.mktemp("walks"))
 
 
-def fresh(model: SequentialRecommender, **changes: object) -> SequentialRecommender:
+def fresh(model: SequentialRecommender, **changes: Any) -> SequentialRecommender:
     """The same kind of model, not yet fitted."""
-    return type(model)(replace(model.config, **changes))  # type: ignore[arg-type]
+    return type(model)(replace(model.config, **changes))
 
 
 def started(model: SequentialRecommender, data: RecommendationData) -> SequentialRecommender:
