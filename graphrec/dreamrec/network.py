@@ -5,6 +5,8 @@ Letters: B rows, I items, L longest history, T steps, d width.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,18 +42,7 @@ class DreamRecNetwork(nn.Module):
         self.null = nn.Parameter(torch.randn(config.width))
         self.denoiser = Denoiser(config.width, config.num_steps, config.denoiser_layers)
         self.diffusion = Diffusion.build(config.schedule, config.num_steps)
-        self._affine: tuple[tuple[int | None, float], AffineSampler] | None = None
-        self.register_load_state_dict_post_hook(DreamRecNetwork._forget)
-
-    def _forget(self, *_: object) -> None:
-        """Weights may change: the worked-out sampler must not outlive them."""
-        self._affine = None
-
-    def train(self, mode: bool = True) -> DreamRecNetwork:
-        """Training mode on or off."""
-        if mode:
-            self._forget()
-        return super().train(mode)
+        self._worked_out: _WorkedOut | None = None
 
     @property
     def table(self) -> Tensor:
@@ -91,14 +82,30 @@ class DreamRecNetwork(nn.Module):
         )
 
     def affine(self, settings: DreamRecConfig) -> AffineSampler:
-        """The worked-out sampler of a linear denoiser; in evaluation, once for all batches."""
-        key = (settings.sampler_steps, settings.eta)
-        if self._affine is not None and self._affine[0] == key:
-            return self._affine[1]
-        found = compose(sampler_plan(settings, self.diffusion), self.denoiser.linear_parts())
-        if not (torch.is_grad_enabled() or self.training):
-            self._affine = (key, found)
-        return found
+        """The worked-out sampler of a linear denoiser.
+
+        Without gradients it is worked out once, and again when a weight of the denoiser has changed.
+        """
+        if torch.is_grad_enabled():
+            return self._work_out(settings)
+        weights = tuple(self.denoiser.parameters())
+        key = (settings.sampler_steps, settings.eta, weights[0].device, weights[0].dtype)
+        known = self._worked_out
+        if known is None or known.key != key or not all(map(torch.equal, known.weights, weights)):
+            copies = tuple(weight.clone() for weight in weights)
+            known = self._worked_out = _WorkedOut(key, copies, self._work_out(settings))
+        return known.sampler
+
+    def _work_out(self, settings: DreamRecConfig) -> AffineSampler:
+        return compose(sampler_plan(settings, self.diffusion), self.denoiser.linear_parts())
+
+
+class _WorkedOut(NamedTuple):
+    """A closed form, and what it was worked out from: a copy, since weights change in place."""
+
+    key: tuple[object, ...]
+    weights: tuple[Tensor, ...]
+    sampler: AffineSampler
 
 
 def sampler_plan(settings: DreamRecConfig, diffusion: Diffusion) -> Plan:

@@ -12,6 +12,7 @@ from graphrec.data import RecommendationData
 from graphrec.dreamrec import DreamRec, DreamRecConfig
 from graphrec.dreamrec.start_vectors import ease_vectors, ease_weights
 from graphrec.histories import Histories
+from graphrec.ranking import metric_value, protocol_ranks
 from graphrec.recommender import Recommender
 from graphrec.trainer import TrainerConfig
 
@@ -46,6 +47,14 @@ def fitted(folder: Path, config: DreamRecConfig, epochs: int = 2, **options: Any
     model = DreamRec(config)
     model.fit(RecommendationData.load(folder), trainer=TrainerConfig(max_epochs=epochs), **options)
     return model
+
+
+def copy_of(model: DreamRec) -> DreamRec:
+    """Another recommender with the same weights."""
+    other = DreamRec(model.config)
+    other.catalogue = model.catalogue
+    other.set_arrays(model.arrays())
+    return other
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -136,11 +145,10 @@ def test_sampler_can_be_exchanged(ring_folder: Path) -> None:
     """Averaged over its noise, the walk gives what the closed form gives at once."""
     model = fitted(ring_folder, DreamRecConfig(**SMALL))
     exact = model.oracle_vectors(HISTORIES)
+    walked = copy_of(model)
     walks = []
     for seed in range(200):
-        walked = DreamRec(replace(model.config, sampler="ancestral", noise_seed=seed))
-        walked.catalogue = model.catalogue
-        walked.set_arrays(model.arrays())
+        walked.config = replace(model.config, sampler="ancestral", noise_seed=seed)
         walks.append(walked.oracle_vectors(HISTORIES))
     errors = np.std(walks, axis=0) / len(walks) ** 0.5
     assert (np.abs(np.mean(walks, axis=0) - exact) / errors).max() < 4.5
@@ -149,12 +157,23 @@ def test_sampler_can_be_exchanged(ring_folder: Path) -> None:
 def test_weights_that_change_change_the_closed_form(ring_folder: Path) -> None:
     """What was worked out for other weights is not used again."""
     model = fitted(ring_folder, DreamRecConfig(**SMALL))
+    weights = model.network.denoiser.first.weight
     before = model.scores(HISTORIES)
-    arrays = model.arrays()
-    model.network.load_state_dict(
-        {name: torch.from_numpy(array * (2 if name == "null" else 1)) for name, array in arrays.items()}
-    )
-    assert not np.allclose(model.scores(HISTORIES), before)
+    with torch.no_grad():
+        weights.mul_(1.1)
+    changed = model.scores(HISTORIES)
+    assert not np.allclose(changed, before)
+    np.testing.assert_array_equal(copy_of(model).scores(HISTORIES), changed)
+
+
+@pytest.mark.parametrize("cross_entropy", [0.0, 1.0], ids=["as it is", "trained through the closed form"])
+def test_validation_saw_the_weights_of_its_time(ring_folder: Path, cross_entropy: float) -> None:
+    """The score that chose the weights is what these weights give afterwards."""
+    data = RecommendationData.load(ring_folder)
+    model = DreamRec(DreamRecConfig(**SMALL, cross_entropy=cross_entropy))
+    report = model.fit(data, trainer=TrainerConfig(max_epochs=4))
+    name, value = report.score or ("", 0.0)
+    assert metric_value(name, protocol_ranks(model, data.valid, data.manifest)) == pytest.approx(value)
 
 
 def test_start_from_a_saved_recommender(ring_folder: Path, tmp_path: Path) -> None:
