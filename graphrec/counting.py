@@ -16,6 +16,7 @@ from scipy import sparse
 
 from graphrec.histories import Histories, Integers
 from graphrec.recommender import FitReport, Floats, Recommender
+from graphrec.repeats import check_no_repeats, seen_behind
 
 if TYPE_CHECKING:
     from graphrec.data import RecommendationData
@@ -86,6 +87,8 @@ class ItemToItem(CountingRecommender):
         """``W`` from the fitted sequences."""
 
     def count(self, train: Histories) -> None:
+        if self.config.seen_last:
+            check_no_repeats(train)
         self.prior = self.prior_of(train, self.config.popularity)
         self.weights = compact(self.item_weights(train))
 
@@ -94,7 +97,7 @@ class ItemToItem(CountingRecommender):
         product = decayed @ self.weights
         dense = product.toarray() if sparse.issparse(product) else product
         dense += self.prior
-        return dense
+        return seen_behind(dense, histories) if self.config.seen_last else dense
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {"prior": self.prior, **stored("weights", self.weights)}

@@ -23,10 +23,12 @@ class ItemToItemConfig:
     Attributes:
         decay: weight of an item of the history against that of the next later one.
         popularity: see :data:`graphrec.counting.PopularityScale`.
+        seen_last: rank items of the history behind all others, where no fitted sequence repeats an item.
     """
 
     decay: float = 0.7
     popularity: PopularityScale = "count"
+    seen_last: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay <= 1:

@@ -45,6 +45,7 @@ class DreamRecConfig:
         noise_seed: of the noise of step-by-step samplers, which is the same for all rows.
         retrieval: "inner" product as published, "cosine", or "distance"; the latter two do not favour
             long item vectors.
+        seen_last: rank items of the history behind all others, where no fitted sequence repeats an item.
         start_vectors: of the item table: "random" N(0, 1) as published; "ease", the leading factors of a
             ridge regression between items; "cooccurrence", a factorisation of what occurs near what; or the
             folder of a saved recommender with vectors of the same width. All have a mean square of one.
@@ -77,6 +78,7 @@ class DreamRecConfig:
     guidance: float = 4.0
     noise_seed: int = 0
     retrieval: Retrieval = "inner"
+    seen_last: bool = False
     start_vectors: str = "ease"
     ridge: float = 200.0
     frozen_table: bool = True

@@ -29,7 +29,8 @@ from graphrec.dreamrec.retrieval import retrieval_factors
 from graphrec.dreamrec.start_vectors import ease_vectors
 from graphrec.histories import Histories
 from graphrec.neural import NeuralRecommender
-from graphrec.recommender import FitReport
+from graphrec.recommender import FitReport, Floats
+from graphrec.repeats import check_no_repeats, seen_behind
 from graphrec.sequential.start_vectors import cooccurrence_vectors, saved_vectors
 from graphrec.topk import Factors
 
@@ -57,6 +58,8 @@ class DreamRec(NeuralRecommender):
 
     def prepare(self, fitted: Interactions) -> None:
         """Fill the item table where it does not start at random."""
+        if self.config.seen_last:
+            check_no_repeats(fitted.histories)
         vectors = self._start_vectors(fitted.histories)
         if vectors is None:
             return
@@ -131,7 +134,15 @@ class DreamRec(NeuralRecommender):
 
     # -- answers ---------------------------------------------------------------------------------------------
 
-    def factors(self, histories: Histories) -> Factors:
+    def scores(self, histories: Histories) -> Floats:
+        scores = self._products(histories).scores()
+        return seen_behind(scores, histories) if self.config.seen_last else scores
+
+    def factors(self, histories: Histories) -> Factors | None:
+        """Vectors whose products are the scores; with ``seen_last`` there are none."""
+        return None if self.config.seen_last else self._products(histories)
+
+    def _products(self, histories: Histories) -> Factors:
         with self.inference():
             table = self.network.table.detach()[:-1]
             return retrieval_factors(self._oracles(histories), table, self.config.retrieval)

@@ -63,6 +63,7 @@ class SequentialConfig:
         memory_decay: weight of an item of the history against that of the next later one.
         memory_recent: share of the latest sequences whose counts answer empty histories, in place of the
             network; below 1 the sequences have to be in order of time.
+        seen_last: rank items of the history behind all others, where no fitted sequence repeats an item.
         vectors: what ``item_vectors()`` gives: what is read ("input"), what scores ("output"), or their mean.
     """
 
@@ -93,6 +94,7 @@ class SequentialConfig:
     memory_weight: float = 0.0
     memory_decay: float = 0.7
     memory_recent: float = 1.0
+    seen_last: bool = False
     vectors: Literal["input", "output", "mean"] = "input"
 
     @classmethod

@@ -16,6 +16,7 @@ from graphrec.catalogue import Catalogue
 from graphrec.data import Interactions
 from graphrec.histories import Histories
 from graphrec.neural import NeuralRecommender
+from graphrec.repeats import check_no_repeats, seen_behind
 from graphrec.sequential.config import CaserConfig, GRU4RecConfig, SASRecConfig, SequentialConfig
 from graphrec.sequential.convolution import Convolution
 from graphrec.sequential.examples import (
@@ -73,6 +74,8 @@ class SequentialRecommender(NeuralRecommender):
 
     def prepare(self, fitted: Interactions) -> None:
         """Count items, for negatives, and pairs, for the memory; fill the table if it starts from vectors."""
+        if self.config.seen_last:
+            check_no_repeats(fitted.histories)
         counts = np.bincount(fitted.histories.items, minlength=len(self.catalogue))
         self.objective = Objective(self.config, torch.from_numpy(counts))
         if self.config.start_vectors != "random":
@@ -170,11 +173,12 @@ class SequentialRecommender(NeuralRecommender):
         if self.config.memory_weight:
             remembered = self._memory().log_scores(histories, self.config.memory_decay)
             scores += self.config.memory_weight * remembered
-        return scores
+        return seen_behind(scores, histories) if self.config.seen_last else scores
 
     def factors(self, histories: Histories) -> Factors | None:
-        """Vectors whose products are the scores; with a memory there are none."""
-        return None if self.config.memory_weight else self._products(histories)
+        """Vectors whose products are the scores; with a memory or ``seen_last`` there are none."""
+        config = self.config
+        return None if config.memory_weight or config.seen_last else self._products(histories)
 
     def _memory(self) -> Memory:
         if self.memory is None:
