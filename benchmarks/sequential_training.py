@@ -137,7 +137,7 @@ def rectools(data: RecommendationData, config: SASRecConfig, batches: int) -> fl
         batch_size=config.batch_size,
         lr=config.lr,
         loss=config.loss,
-        n_negatives=None if config.loss == "softmax" else config.num_negatives,
+        n_negatives=config.num_negatives,
         get_trainer_func=trainer,
     )
     model.fit(Dataset.construct(log))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -67,11 +68,13 @@ class Catalogue:
         Raises:
             UnknownItemError: an id is not in the catalogue.
         """
-        known = self._numbers
         try:
-            return np.fromiter((known[str(i)] for i in item_ids), dtype=np.int64, count=len(item_ids))
+            return self._found(item_ids, len(item_ids))
         except KeyError as error:
             raise self._unknown(error.args[0], row) from None
+
+    def _found(self, item_ids: Iterable[ItemId], count: int) -> Integers:
+        return np.fromiter(map(self._numbers.__getitem__, map(str, item_ids)), dtype=np.int64, count=count)
 
     def _unknown(self, item_id: str, row: int | None) -> UnknownItemError:
         place = "" if row is None else f"row {row}: "
@@ -86,4 +89,9 @@ class Catalogue:
         """Histories of ids as item numbers; ids that are not known are errors, or left out."""
         if skip_unknown:
             rows = [[i for i in row if self.known(i)] for row in rows]
-        return Histories.from_lists([self.numbers(row, row=number) for number, row in enumerate(rows)])
+        lengths = [len(row) for row in rows]
+        try:
+            found = self._found(chain.from_iterable(rows), sum(lengths))
+        except KeyError:
+            found = np.concatenate([self.numbers(row, row=number) for number, row in enumerate(rows)])
+        return Histories.from_lengths(found, lengths)

@@ -64,6 +64,7 @@ class RecommenderModule(lightning.LightningModule):
         self.valid, self.manifest = valid, manifest
         self.seed, self.log_every = seed, log_every
         self.validated_step = -1
+        self.strict_loading = False  # base weights that are found elsewhere are left out; the rest is checked
 
     @property
     def score(self) -> tuple[str, str]:
@@ -101,6 +102,8 @@ class RecommenderModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["graphrec"] = self._settings()
+        kept = self._stored()
+        checkpoint["state_dict"] = {n: t for n, t in checkpoint["state_dict"].items() if n in kept}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         before, now = checkpoint.get("graphrec", {}), self._settings()
@@ -108,7 +111,11 @@ class RecommenderModule(lightning.LightningModule):
         if odd:
             told = "; ".join(f"{name} was {before.get(name)}, is {now[name]}" for name in odd[:5])
             raise CheckpointError(f"a resumed run keeps its settings, these differ: {told}")
-        check_fit("the checkpoint does not fit this model", self.state_dict(), checkpoint["state_dict"])
+        check_fit("the checkpoint does not fit this model", self._stored(), checkpoint["state_dict"])
+
+    def _stored(self) -> dict[str, Tensor]:
+        """What a checkpoint holds, by its names there."""
+        return {f"network.{name}": tensor for name, tensor in self.recommender.stored_state().items()}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """One step ranks all rows: the recommender cuts them into batches itself."""
@@ -124,7 +131,7 @@ class RecommenderModule(lightning.LightningModule):
 
 def step_seed(seed: int, step: int) -> int:
     """Seed of everything that is drawn in one step."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]) >> 1
 
 
 def seed_torch(seed: int, device: torch.device) -> None:
@@ -244,10 +251,7 @@ class _Keeping:
 def load_network(recommender: NeuralRecommender, checkpoint: dict[str, Any], name: str | Path) -> None:
     """Take the network's weights from a training checkpoint."""
     stored = {key.removeprefix("network."): value for key, value in checkpoint["state_dict"].items()}
-    check_fit(
-        f"{name} does not fit this model", recommender.network.state_dict(), stored, mend="name another"
-    )
-    recommender.network.load_state_dict(stored)
+    recommender.take_state(f"{name} does not fit this model", stored, mend="name another")
 
 
 def _runner(

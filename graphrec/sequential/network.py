@@ -17,6 +17,7 @@ from graphrec.sequential.packing import Packing, pack
 from graphrec.sequential.reference.caser import Caser
 from graphrec.sequential.reference.gru4rec import GRU4Rec
 from graphrec.sequential.reference.sasrec import SASRec
+from graphrec.sequential.transformer import Transformer
 
 Published = GRU4Rec | Caser | SASRec
 
@@ -100,11 +101,16 @@ class StrongNetwork(SequenceNetwork):
         self.output = None if tied else nn.Linear(width, num_items)
 
     def last_states(self, tokens: Tensor, packing: Packing) -> Tensor:
-        return self.all_states(tokens, packing)[packing.last.to(tokens.device)]
+        if not isinstance(self.encoder, Transformer):
+            return self.all_states(tokens, packing)[packing.last.to(tokens.device)]
+        return self.encoder.last(self._vectors(tokens), packing)[packing.place.to(tokens.device)]
 
     def all_states(self, tokens: Tensor, packing: Packing) -> Tensor:
-        states: Tensor = self.encoder(embedding(tokens, torch.cat([self.table, self.special])), packing)
+        states: Tensor = self.encoder(self._vectors(tokens), packing)
         return states
+
+    def _vectors(self, tokens: Tensor) -> Tensor:
+        return embedding(tokens, torch.cat([self.table, self.special]))
 
     @property
     def inputs(self) -> Tensor:

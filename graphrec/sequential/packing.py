@@ -73,11 +73,16 @@ class Packing:
         return torch.from_numpy(np.arange(self.num_tokens) - np.repeat(self.starts, self.lengths))
 
     @cached_property
+    def place(self) -> Tensor:
+        """Which sequence each row of the caller became, ``[B]``."""
+        place = np.empty(len(self.order), dtype=np.int64)
+        place[self.order] = np.arange(len(self.order))
+        return torch.from_numpy(place)
+
+    @cached_property
     def last(self) -> Tensor:
         """Flat place of the last token of each row, in the caller's order, ``[B]``."""
-        last = np.empty(len(self.order), dtype=np.int64)
-        last[self.order] = self.ends - 1
-        return torch.from_numpy(last)
+        return torch.from_numpy(self.ends[self.place.numpy()] - 1)
 
     @cached_property
     def rectangles(self) -> tuple[Rectangle, ...]:

@@ -117,3 +117,19 @@ def test_heads_divide_the_width() -> None:
 def test_filters_fit_the_window() -> None:
     with pytest.raises(ValueError, match="between 1 and window=3"):
         Convolution(WIDTH, 3, heights=(2, 4))
+
+
+def test_last_states_alone_equal_the_last_of_all() -> None:
+    encoder = Transformer(WIDTH, LONGEST, num_heads=2).double().eval()
+    packing = Packing.of(LENGTHS)
+    vectors = torch.randn(packing.num_tokens, WIDTH, dtype=torch.float64)
+    weights = torch.randn(len(LENGTHS), WIDTH, dtype=torch.float64)
+    found = []
+    for read in (encoder.last, lambda *given: encoder(*given)[torch.from_numpy(packing.ends - 1)]):
+        inputs = vectors.clone().requires_grad_()
+        states = read(inputs, packing)
+        encoder.zero_grad()
+        (states * weights).sum().backward()
+        found.append([states, inputs.grad, *(parameter.grad.clone() for parameter in encoder.parameters())])
+    for alone, of_all in zip(*found, strict=True):
+        torch.testing.assert_close(alone, of_all)
