@@ -139,15 +139,38 @@ class NeuralRecommender(Recommender):
         finally:
             self.network.train(training)
 
+    def stored_state(self) -> dict[str, Tensor]:
+        """What a saved model and a checkpoint hold: all of the network, unless parts are found elsewhere."""
+        return self.network.state_dict()
+
     def arrays(self) -> dict[str, NDArray[Any]]:
-        state = self.network.state_dict()
-        return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+        return {name: _array(tensor) for name, tensor in self.stored_state().items()}
 
     def set_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        from moltc.backbone.checkpoint import check_fit
-
         self.start(self.catalogue, seed=0)
         state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-        check_fit("the saved weights do not fit this model", self.network.state_dict(), state)
-        self.network.load_state_dict(state)
+        self.take_state("the saved weights do not fit this model", state)
         self.network.eval()
+
+    def take_state(
+        self, what: str, state: Mapping[str, Tensor], mend: str = "export the model again"
+    ) -> None:
+        """Fill the network with what :meth:`stored_state` gave.
+
+        Raises:
+            CheckpointError: names or shapes differ; it begins with ``what`` and ends in ``mend``.
+        """
+        from moltc.backbone.checkpoint import check_fit
+
+        places = self.stored_state()
+        check_fit(what, places, state, mend=mend)
+        with torch.no_grad():
+            for name, tensor in state.items():
+                places[name].copy_(tensor)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """A tensor as an array; bfloat16, which numpy does not have, as float32."""
+    plain = tensor.detach().cpu()
+    found: NDArray[Any] = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    return found

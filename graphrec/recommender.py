@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
@@ -83,6 +83,8 @@ class Recommender(ABC):
     """Settings that change how a fitted model scores, and not what it learned."""
     config: Any
     catalogue: Catalogue
+    folder: Path | None = None
+    """Where it was read from, for files that are no arrays."""
 
     def __init__(self, config: Any = None) -> None:
         if config is not None and not isinstance(config, self.config_class):
@@ -138,6 +140,10 @@ class Recommender(ABC):
     @abstractmethod
     def set_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what :meth:`arrays` gave; ``catalogue`` and ``config`` are there already."""
+
+    def file_writer(self) -> Callable[[Path], None] | None:
+        """What writes files that are no arrays, such as a tokenizer, into a folder; None: there are none."""
+        return None
 
     # -- public calls --------------------------------------------------------------------------------------
 
@@ -208,6 +214,15 @@ class Recommender(ABC):
         ]
         return np.concatenate(parts) if parts else np.empty(candidates.shape, dtype=np.float32)
 
+    def draw_scores(self, histories: Histories, candidates: Integers) -> Floats:
+        """Scores within several lists of each row, ``[B, draws, C]`` for candidates of that shape.
+
+        A model that reads the list it chooses from scores each list by itself.
+        """
+        return self.candidate_scores(histories, candidates.reshape(len(candidates), -1)).reshape(
+            candidates.shape
+        )
+
     def _candidate_scores(self, histories: Histories, candidates: Integers, first: int) -> Floats:
         factors = self.factors(histories)
         if factors is not None:
@@ -230,7 +245,7 @@ class Recommender(ABC):
         """
         from graphrec.saving import save
 
-        save(folder, self.name, asdict(self.config), self.catalogue, self.arrays())
+        save(folder, self.name, asdict(self.config), self.catalogue, self.arrays(), self.file_writer())
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:

@@ -1,9 +1,11 @@
-"""A saved recommender: ``config.json`` (name, settings, hashes), ``items.parquet``, ``model.safetensors``."""
+"""A saved recommender: ``config.json`` (name, settings, hashes), ``items.parquet``, ``model.safetensors``,
+and files of the model's own, such as a tokenizer.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,18 +40,26 @@ def save(
     settings: Mapping[str, Any],
     catalogue: Catalogue,
     arrays: Mapping[str, NDArray[Any]],
+    write_files: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a recommender, whole or not at all; an older one in the same place is replaced."""
+    """Write a recommender, whole or not at all; an older one in the same place is replaced.
+
+    Args:
+        write_files: writes what is no array into the folder it is given.
+    """
 
     def fill(target: Path) -> None:
         save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, target / WEIGHTS)
         _items(catalogue).write_parquet(target / ITEMS)
+        if write_files is not None:
+            write_files(target)
+        files = sorted(path for path in target.rglob("*") if path.is_file())
         config = {
             "format": FORMAT,
             "kind": KIND,
             "model": name,
             "settings": settings,
-            "files": {file: sha256(target / file) for file in (ITEMS, WEIGHTS)},
+            "files": {path.relative_to(target).as_posix(): sha256(path) for path in files},
         }
         (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -69,6 +79,7 @@ def load(cls: type[Model], folder: str | Path) -> Model:
         raise CheckpointError(f"{folder} holds a {found.__name__}, not a {cls.__name__}; use its own class")
     model = found(_settings(found, config["settings"], folder))
     model.catalogue = _catalogue(pl.read_parquet(folder / ITEMS))
+    model.folder = folder
     model.set_arrays(load_file(folder / WEIGHTS))
     return model
 
