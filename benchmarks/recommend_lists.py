@@ -22,10 +22,10 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning
 import torch
+from record import append, in_turns, seconds, where
 from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
-from record import append, in_turns, seconds, where
 
 from graphrec.data import RecommendationData
 from graphrec.sequential import SASRec

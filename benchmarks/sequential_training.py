@@ -101,6 +101,9 @@ def rectools(data: RecommendationData, config: SASRecConfig, batches: int) -> fl
         def __init__(self) -> None:
             self.pace = Pace()
 
+        def __deepcopy__(self, memo: dict[int, Any]) -> TheirPace:
+            return self  # the trainer is copied before it is used
+
         def on_train_batch_end(
             self, trainer: Any, module: Any, outputs: Any, batch: dict[str, Tensor], batch_idx: int
         ) -> None:
