@@ -1,8 +1,8 @@
 """From a batch of prompts to answers: reasoning, constrained decoding, label scoring, free generation.
 
-Numbers are decoded inside the trie of all printable answers, so an invalid answer cannot be written; yes/no
-answers and classes are scored, ``log p(answer + end | prompt)``, under one shared prompt. Symmetric families
-are asked in both orders and the log-odds averaged. Free texts are written greedily.
+Numbers and classes are decoded inside the trie of all printable answers, so an invalid answer cannot be
+written; yes/no answers are scored, ``log p(answer + end | prompt)``, under one shared prompt. Symmetric
+families are asked in both orders and the log-odds averaged. Free texts are written greedily.
 """
 
 from __future__ import annotations
@@ -211,10 +211,23 @@ def _scored(model: MolTC, number: int, asked: _Asked, which: Sequence[int]) -> n
     return logps.double().cpu().numpy().reshape(-1, len(which))
 
 
+def _spelt(model: MolTC, number: int, asked: _Asked) -> np.ndarray:
+    """Log-probability [B, C] of each answer of the task inside the trie of all; nothing is pruned."""
+    found = decode_trie(
+        model.lm, asked.trees, model.trie(number), asked.encoded, width=len(model.space(number))
+    )
+    scores = np.full((len(asked.trees), len(model.space(number))), -np.inf)
+    scores[found.prompt, found.leaf] = np.log(np.maximum(found.probability, np.finfo(np.float64).tiny))
+    return scores
+
+
 def _classes(model: MolTC, number: int, asked: _Asked) -> Answers:
     """The most probable class; scores are normalised over the classes."""
     space = model.space(number)
-    scores = log_softmax(_scored(model, number, asked, range(len(space))))
+    if model.config.decoding.class_scores == "labels":
+        scores = log_softmax(_scored(model, number, asked, range(len(space))))
+    else:
+        scores = _spelt(model, number, asked)
     best = scores.argmax(axis=1)
     given = not np.isnan(asked.head).any()
     return Answers.plain(

@@ -109,6 +109,8 @@ class PairDataModule(lightning.LightningDataModule):
     max_train_pairs : use only the first pairs of a seeded shuffle of the training split (learning curves,
         dry runs).
     max_valid_pairs : validate, and fit the calibration, on only so many pairs of each task (seeded).
+    max_test_pairs : test on only so many pairs of each task (seeded), where answers take long; the report
+        counts them.
     temperature : share of a task of n pairs in joint training, n ** temperature; 1: every pair once an epoch.
     exchange_typed : typed interactions are asked in both orders too, each with probability 0.5: the sentence
         of a directed class is then turned round. It goes without an auxiliary head, whose classes know no
@@ -127,12 +129,14 @@ class PairDataModule(lightning.LightningDataModule):
         shift: float = 0.0,
         max_train_pairs: int | None = None,
         max_valid_pairs: int | None = None,
+        max_test_pairs: int | None = None,
         temperature: float = 1.0,
         exchange_typed: bool = False,
         predict_split: Literal["train", "valid", "test", "all"] = "test",
     ) -> None:
         super().__init__()
-        for name, value in (("max_train_pairs", max_train_pairs), ("max_valid_pairs", max_valid_pairs)):
+        most = {"train": max_train_pairs, "valid": max_valid_pairs, "test": max_test_pairs}
+        for name, value in {f"max_{split}_pairs": count for split, count in most.items()}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}; leave it out for all")
         if not 0.0 <= temperature <= 1.0:
@@ -146,7 +150,11 @@ class PairDataModule(lightning.LightningDataModule):
         self.folder, self.label_noise, self.shift = folder, label_noise, shift
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.seed, self.max_train_pairs = num_workers, seed, max_train_pairs
-        self.max_valid_pairs, self.temperature = max_valid_pairs, temperature
+        self.max_valid_pairs, self.max_test_pairs, self.temperature = (
+            max_valid_pairs,
+            max_test_pairs,
+            temperature,
+        )
         self.exchange_typed, self.predict_split = exchange_typed, predict_split
         self.table: PairTable | None = None
         self.make_collator: Callable[..., PairCollator] | None = None
@@ -165,7 +173,7 @@ class PairDataModule(lightning.LightningDataModule):
         """Row numbers of a split or of "all", of all tasks or one; an empty split is an error that says which
         are there.
 
-        Where pairs are left out (``max_train_pairs``, ``max_valid_pairs``) these are the rows that are used.
+        Where pairs are left out (``max_train_pairs`` and its like) these are the rows that are used.
         """
         assert self.table is not None
         if split == "all":
@@ -178,10 +186,9 @@ class PairDataModule(lightning.LightningDataModule):
         if split == "train" and self.max_train_pairs is not None:
             kept = self._some(self.table.rows("train"), self.max_train_pairs)
             rows = rows[np.isin(rows, kept)]
-        if split == "valid" and self.max_valid_pairs is not None:
+        if (most := {"valid": self.max_valid_pairs, "test": self.max_test_pairs}.get(split)) is not None:
             numbers = range(len(self.table.asked)) if task is None else (task,)
-            parts = [self._some(self.table.rows("valid", n), self.max_valid_pairs) for n in numbers]
-            rows = np.sort(np.concatenate(parts))
+            rows = np.sort(np.concatenate([self._some(self.table.rows(split, n), most) for n in numbers]))
         return rows
 
     def _some(self, rows: np.ndarray, count: int) -> np.ndarray:

@@ -57,6 +57,9 @@ class DecodingConfig:
     point: Literal["expectation", "best", "median"] = "expectation"
     """The number reported: mean, most probable or median under the distribution over all printable
     numbers."""
+    class_scores: Literal["trie", "labels"] = "trie"
+    """Classes by the distribution over the trie of their sentences, which reads a token only where sentences
+    part; or by the log-probability of each whole sentence, under one shared prompt."""
     max_reasoning_tokens: int = 192
     """Most tokens of the property step; a step cut here is reported with the answer."""
 

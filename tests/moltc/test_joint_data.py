@@ -106,28 +106,32 @@ def test_training_mixes_tasks_and_exchanges_only_symmetric_ones(make_joint):
         _ = batch.task
 
 
-def test_fewer_validation_pairs_are_a_seeded_choice_of_each_task(make_joint):
-    """Promise: validation is limited task by task, the same way each time; no test pair is ever left out."""
-    limited = make_joint("solvation", "caption", max_valid_pairs=3)
-    for number, count in ((0, 3), (1, 2)):
-        rows = limited.rows("valid", number)
-        assert len(rows) == count
-        assert set(rows) <= set(limited.table.rows("valid", number).tolist())
-        np.testing.assert_array_equal(limited.rows("test", number), limited.table.rows("test", number))
-    parts = [limited.rows("valid", number) for number in (0, 1)]
-    np.testing.assert_array_equal(limited.rows("valid"), np.concatenate(parts))
-    again = make_joint("solvation", "caption", max_valid_pairs=3)
-    np.testing.assert_array_equal(limited.rows("valid"), again.rows("valid"))
-    other = make_joint("solvation", "caption", max_valid_pairs=3, seed=1)
-    assert set(limited.rows("valid", 0)) != set(other.rows("valid", 0))
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_fewer_answered_pairs_are_a_seeded_choice_of_each_task(make_joint, split):
+    """Promise: a split is limited task by task, the same way each time; the other one is left whole."""
+    limit = {f"max_{split}_pairs": 3}
+    limited, other = make_joint("solvation", "caption", **limit), {"valid": "test", "test": "valid"}[split]
+    whole = limited.table
+    for number in (0, 1):
+        rows = limited.rows(split, number)
+        assert len(rows) == min(3, len(whole.rows(split, number)))
+        assert set(rows) <= set(whole.rows(split, number).tolist())
+        np.testing.assert_array_equal(limited.rows(other, number), whole.rows(other, number))
+    parts = [limited.rows(split, number) for number in (0, 1)]
+    np.testing.assert_array_equal(limited.rows(split), np.concatenate(parts))
+    again = make_joint("solvation", "caption", **limit)
+    np.testing.assert_array_equal(limited.rows(split), again.rows(split))
+    reseeded = make_joint("solvation", "caption", **limit, seed=1)
+    assert set(limited.rows(split, 0)) != set(reseeded.rows(split, 0))
     sizes = [len(loader.batch_sampler.rows) for loader in limited.test_dataloader()]
-    assert sizes == [3, 8, 2, 2]
+    assert sizes == [len(limited.rows(name, number)) for number in (0, 1) for name in ("valid", "test")]
 
 
 @pytest.mark.parametrize("count", [0, -3], ids=["none", "negative"])
-def test_no_validation_pairs_cannot_be_asked_for(pairs_folder, count):
-    with pytest.raises(ValueError, match="max_valid_pairs must be at least 1"):
-        data(pairs_folder("solvation"), max_valid_pairs=count)
+@pytest.mark.parametrize("name", ["max_train_pairs", "max_valid_pairs", "max_test_pairs"])
+def test_no_pairs_cannot_be_asked_for(pairs_folder, name, count):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1"):
+        data(pairs_folder("solvation"), **{name: count})
 
 
 def test_task_without_a_split_is_named(make_joint):

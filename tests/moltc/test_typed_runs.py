@@ -17,6 +17,7 @@ from moltc.answering import answer, calibrated
 from moltc.class_calibration import ClassCalibration
 from moltc.cli import main
 from moltc.evaluate import evaluate
+from moltc.model import DecodingConfig
 from moltc.pair_towers import PairHeadConfig
 from moltc.predictor import PairPredictor
 
@@ -61,11 +62,12 @@ def test_from_a_users_files_to_an_answer(tmp_path, capsys):
 # -- answers -------------------------------------------------------------------------------------------
 
 
-def test_scores_are_a_distribution_over_the_classes(pairs):
+@pytest.mark.parametrize("class_scores", ["trie", "labels"])
+def test_scores_are_a_distribution_over_the_classes(pairs, class_scores):
     """Promise: the classes' probabilities sum to one, before and after calibration; the answer is the most
     probable class."""
     table = pairs("typed-ddi")
-    model = build(tiny_config(), table)
+    model = build(replace(tiny_config(), decoding=DecodingConfig(class_scores=class_scores)), table)
     found = answer(model, collator(model, table)(range(12)))
     assert found.scores.shape == (12, 3)
     np.testing.assert_allclose(np.exp(found.scores).sum(axis=1), 1.0, rtol=1e-5)
