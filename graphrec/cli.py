@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
     from graphrec import commands
     from graphrec.fairness import command as fairness
+    from graphrec.llara import command as answers
     from graphrec.offline_rl import commands as offline_rl
+    from graphrec.recinterpreter import command as interpret
 
     named: dict[str, Callable[[argparse.Namespace], int]] = {
         "validate": lambda options: commands.ranked(options, "valid"),
@@ -38,6 +40,8 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
         "compare": commands.compared,
         "baselines": commands.baselines,
         "fairness": fairness.run,
+        "answers": answers.run,
+        "interpret": interpret.run,
         **offline_rl.RUN,
     }
     return named[name]
@@ -45,7 +49,9 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
 
 def _parser() -> argparse.ArgumentParser:
     from graphrec.fairness.command import add_fairness_command
+    from graphrec.llara.command import add_answers_command
     from graphrec.offline_rl.commands import add_commands
+    from graphrec.recinterpreter.command import add_interpret_command
 
     parser = argparse.ArgumentParser(prog="graphrec", description="Recommenders and their evaluation.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -101,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         "--refit-on-trainval", action="store_true", help="fit on validation too, once chosen"
     )
     add_fairness_command(commands)
+    add_answers_command(commands)
+    add_interpret_command(commands)
     add_commands(commands)
     return parser
 

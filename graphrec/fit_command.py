@@ -1,8 +1,8 @@
 """``graphrec fit``: settings chosen, a model fitted, validated, tested and saved, all of it in one folder.
 
 A run's folder holds config.yaml, tuning.json (where settings were tried), logs/ and checkpoints/ (of
-gradient-trained models), valid/ and test/ (ranks.parquet, results.json), export/ (the model for ``recommend``
-and others) and, where it is tracked, wandb/.
+gradient-trained models), valid/ and test/ (ranks.parquet, results.json, and reports of the
+model's own), export/ (the model for ``recommend`` and others) and, where it is tracked, wandb/.
 """
 
 from __future__ import annotations
@@ -147,6 +147,17 @@ class Run:
         print_metrics(found, metrics)
         if self.tracker and split == "test":
             self.tracker.log_results(metrics["all"], {}, [])
+        if split == "test":
+            self._report_further(split)
+
+    def _report_further(self, split: Split) -> None:
+        """Reports of the model's own, such as the answers that it writes."""
+        options = {"label": self.options.label, "seed": self.options.seed_everything}
+        for name, report in self.model.further_reports(self.data, split, **options).items():
+            report.save(self.folder / split / name)
+            Console(highlight=False, width=240).print(report.markdown(), markup=False)
+            if self.tracker:
+                report.track(self.tracker)
 
     def _write(self, name: str, text: str) -> None:
         with replacing(self.folder / name) as partial:

@@ -47,8 +47,7 @@ def candidate_ranks(model: Recommender, rows: Rows, *, ties: Ties = "against") -
     if rows.candidates is None:
         raise ValueError("these rows have no candidate lists; rank them among the whole catalogue")
     count, draws, size = rows.candidates.shape
-    scores = model.candidate_scores(rows.histories, rows.candidates.reshape(count, draws * size))
-    lists = scores.reshape(count * draws, size)
+    lists = model.draw_scores(rows.histories, rows.candidates).reshape(count * draws, size)
     place = (rows.candidates == rows.targets[:, None, None]).argmax(axis=2).reshape(-1)
     return target_ranks(lists, place, ties=ties).reshape(count, draws)
 

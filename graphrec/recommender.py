@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from graphrec.topk import Factors, best_by_factors, best_by_scores
 if TYPE_CHECKING:
     from graphrec.data import RecommendationData
     from graphrec.trainer import TrainerConfig
+    from moltc.backbone.tracking import RunTracker
 
 Floats = NDArray[np.floating]
 Model = TypeVar("Model", bound="Recommender")
@@ -43,6 +44,19 @@ class Recommendation(NamedTuple):
     item_id: str
     title: str | None
     score: float
+
+
+class FurtherReport(Protocol):
+    """What a model finds out about itself on the rows of a split, beside their ranks."""
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder."""
+
+    def markdown(self) -> str:
+        """Its figures."""
+
+    def track(self, tracker: RunTracker) -> None:
+        """Tell a tracked run."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +159,12 @@ class Recommender(ABC):
         """What writes files that are no arrays, such as a tokenizer, into a folder; None: there are none."""
         return None
 
+    def further_reports(
+        self, data: RecommendationData, split: str, *, label: str | None = None, seed: int = 0
+    ) -> Mapping[str, FurtherReport]:
+        """What else ``graphrec fit`` reports of a tested model, by the name of its folder."""
+        return {}
+
     # -- public calls --------------------------------------------------------------------------------------
 
     def recommend(
@@ -202,8 +222,12 @@ class Recommender(ABC):
             )
         known = self._known(histories, unknown)
         asked = self.catalogue.histories(candidates)
+        return self.list_scores(known, asked)
+
+    def list_scores(self, histories: Histories, asked: Histories) -> list[Floats]:
+        """Scores of item numbers in lists of any length, one list for each history."""
         block = asked.padded(max(1, int(asked.lengths.max(initial=0))), 0)
-        scores = self.candidate_scores(known, block)
+        scores = self.candidate_scores(histories, block)
         return [row[:length] for row, length in zip(scores, asked.lengths, strict=True)]
 
     def candidate_scores(self, histories: Histories, candidates: Integers) -> Floats:

@@ -24,6 +24,10 @@ MODELS = {
     "lightgcn": "graphrec.graph:LightGCN",
     "dreamrec": "graphrec.dreamrec:DreamRec",
     "offline_rl": "graphrec.offline_rl:OfflineRL",
+    "llara": "graphrec.llara.recommender:Llara",
+    "bigrec": "graphrec.bigrec.recommender:BigRec",
+    "recinterpreter": "graphrec.recinterpreter.recommender:RecInterpreter",
+    "sdpo": "graphrec.sdpo.recommender:SDPO",
 }
 """Name -> ``module:class``."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphrec.llara.templates import DOMAINS
+from graphrec.llara.templates import DOMAINS, NOTHING
 
 _TEMPLATE = (
     "An instruction and its input follow. Write the response that the instruction asks for.\n\n"
     "### Instruction:\nThese are the {many} that a user has {met}. Recommend a {one} that the user has not "
     "{met} yet.\n\n"
-    "### Input:\nThe user has {met}, oldest first: {history}\n\n"
+    "### Input:\nThe user has {met}{history}\n\n"
     "### Response:\n"
 )
 
@@ -23,19 +23,20 @@ def bigrec_prompt(titles: Sequence[str], domain: str = "items") -> str:
     """The prompt about a history, up to where the response begins.
 
     Args:
-        titles: of the history, oldest first.
+        titles: of the history, oldest first; there may be none.
         domain: what the items are, a key of :data:`graphrec.llara.templates.DOMAINS`.
 
     Raises:
-        ValueError: there is no title, one is empty, or the domain is not known.
+        ValueError: a title is empty, or the domain is not known.
     """
     if domain not in DOMAINS:
         raise ValueError(f"domain={domain!r} is not known; choose from {', '.join(DOMAINS)}")
     blank = [place for place, title in enumerate(titles) if not title.strip()]
-    if blank or not titles:
-        what = f"item {blank[0]} of the history has no title" if blank else "the history is empty"
-        raise ValueError(f"{what}: a prompt shows titles alone; leave it out")
-    history = ", ".join(map(quoted, titles))
+    if blank:
+        raise ValueError(
+            f"item {blank[0]} of the history has no title: a prompt shows titles alone; leave it out"
+        )
+    history = f", oldest first: {', '.join(map(quoted, titles))}" if titles else f" {NOTHING}"
     return _TEMPLATE.format(history=history, **DOMAINS[domain]._asdict())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from graphrec.histories import Integers
+from graphrec.histories import Integers, Mask
 
 Floats = NDArray[np.floating]
 
@@ -23,8 +23,9 @@ def min_max(values: Floats) -> Floats:
     A row of one value becomes zeros.
     """
     finite = np.isfinite(values)
-    low = np.min(values, axis=-1, keepdims=True, initial=np.inf, where=finite)
-    high = np.max(values, axis=-1, keepdims=True, initial=-np.inf, where=finite)
+    counted: Mask | bool = True if finite.all() else finite  # without a mask it takes a tenth of the time
+    low = np.min(values, axis=-1, keepdims=True, initial=np.inf, where=counted)
+    high = np.max(values, axis=-1, keepdims=True, initial=-np.inf, where=counted)
     span = np.where(high > low, high - low, 1).astype(values.dtype)
     low = np.where(np.isfinite(low), low, 0).astype(values.dtype)
     return (values - low) / span

@@ -67,9 +67,21 @@ def add_fairness_command(commands: Commands) -> None:
     parser.add_argument(
         "--tolerance", type=float, default=0.005, help="of calibrated shares (default: 0.005)"
     )
+    parser.add_argument(
+        "--no-decoding", action="store_true", help="leave answers held to groups out, of models that write"
+    )
     parser.add_argument("--out", metavar="FOLDER", help="where the report goes (default: beside the model)")
     parser.add_argument("--label", help="what the report calls the model (default: its name)")
     parser.add_argument("--seed", type=int, default=0, help="of the intervals (default: 0)")
+    parser.add_argument(
+        "--tracking",
+        choices=["none", "wandb"],
+        default="none",
+        help="wandb: keep figures, curves and plots on Weights & Biases too",
+    )
+    parser.add_argument(
+        "--wandb-mode", choices=["auto", "online", "offline"], help="default: offline where no key is found"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,16 +93,32 @@ def run(options: argparse.Namespace) -> int:
     from graphrec.fairness.study import study
     from graphrec.recommender import Recommender
 
+    if options.wandb_mode and options.tracking == "none":
+        raise ValueError("--wandb-mode needs --tracking wandb; add it, or leave it out")
     chosen = _options(options)
     model = Recommender.from_pretrained(options.model)
     data = RecommendationData.load(options.data)
     studies = study(model, data, tuple(options.groups), chosen)
     report = FairnessReport(options.label or model.name, data.manifest, chosen, studies)
     folder = Path(options.out) if options.out else Path(options.model).parent / "fairness"
-    report.write(folder)
+    written = report.write(folder)
     _print(report)
+    if options.tracking == "wandb":
+        _track(report, written, folder, options.wandb_mode or "auto")
     Console(highlight=False).print(f"report: {folder}", markup=False)
     return 0
+
+
+def _track(report: FairnessReport, written: list[Path], folder: Path, mode: Any) -> None:
+    from graphrec.fairness.tracking import track
+    from moltc.backbone.tracking import RunTracker, WandbConfig
+
+    config = WandbConfig(mode=mode, name=f"{report.label} fairness", tags=("fairness",))
+    with RunTracker(config, folder, project="graphrec") as tracker:
+        if tracker.mode == "disabled":
+            return
+        tracker.log_hyperparams({"model": report.label, "data": report.manifest.name})
+        track(report, written, tracker)
 
 
 def _options(options: argparse.Namespace) -> FairnessOptions:
@@ -114,6 +142,7 @@ def _options(options: argparse.Namespace) -> FairnessOptions:
         keep=options.keep,
         calibrated_k=None if options.no_calibration else calibrated,
         tolerance=options.tolerance,
+        decoding=not options.no_decoding,
         bootstrap=Bootstrap(seed=options.seed),
     )
 

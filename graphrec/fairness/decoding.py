@@ -10,15 +10,33 @@ Letters: B rows, I items, G groups, W beams of a row.
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from graphrec.fairness.calibration import Calibration, calibrate
 from graphrec.fairness.groups import ItemGroups
-from graphrec.histories import Integers
+from graphrec.histories import Histories, Integers
 
 Floats = NDArray[np.floating]
+
+
+@runtime_checkable
+class WritesAnswers(Protocol):
+    """A recommender that writes an answer and makes a list of it, so that groups can be chosen before."""
+
+    def group_answers(
+        self, histories: Histories, groups: ItemGroups, *, exclude_seen: bool
+    ) -> tuple[Integers, Floats]:
+        """The answer that it would write if held to each group, and its log-probability, ``[B, G]`` each.
+
+        What is not on offer has a log-probability of -inf.
+        """
+
+    def scores_of_answers(self, histories: Histories, answers: Integers) -> Floats:
+        """Scores of all items if these items were the answers ``[B]``, ``[B, I]``."""
 
 
 def best_of_groups(scores: Floats, groups: ItemGroups) -> tuple[Integers, Floats]:

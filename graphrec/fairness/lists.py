@@ -15,10 +15,11 @@ from graphrec.bigrec.weights import min_max
 from graphrec.data import Manifest, Rows
 from graphrec.evaluation import hit_ratio, ndcg, target_ranks
 from graphrec.fairness.calibration import pool
+from graphrec.fairness.decoding import WritesAnswers
 from graphrec.fairness.groups import ItemGroups
 from graphrec.fairness.reranking import Form, as_distances, punished
 from graphrec.histories import Integers
-from graphrec.recommender import Recommender
+from graphrec.recommender import ROWS_AT_ONCE, Recommender
 from graphrec.topk import best_by_scores
 
 Floats = NDArray[np.floating]
@@ -78,6 +79,21 @@ def reranked_lists(
             items[place][part] = best_by_scores(scores, length, seen=seen)[0]
             ranks[place][part] = target_ranks(scores, rows.targets[part], seen=seen, ties=manifest.ties)
     return [Lists(*found) for found in zip(items, ranks, strict=True)]
+
+
+def answer_lists(
+    model: WritesAnswers, rows: Rows, manifest: Manifest, answers: Integers, length: int
+) -> Lists:
+    """Lists that a model makes of given answers ``[B]``, and the ranks of the targets among all items."""
+    found = []
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        part = slice(first, min(first + ROWS_AT_ONCE, len(rows)))
+        histories = rows.histories[part]
+        seen = histories if manifest.filter_seen else None
+        scores = model.scores_of_answers(histories, answers[part])
+        ranks = target_ranks(scores, rows.targets[part], seen=seen, ties=manifest.ties)
+        found.append(Lists(best_by_scores(scores, length, seen=seen)[0], ranks))
+    return Lists(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def pooled_costs(

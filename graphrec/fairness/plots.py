@@ -31,7 +31,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
-_COLOURS = {"model": "#2b6ca3", "reranked": "#d1622b", "calibrated": "#3b8f5a"}
+_COLOURS = {"model": "#2b6ca3", "reranked": "#d1622b", "calibrated": "#3b8f5a", "decoded": "#7a5195"}
 
 
 def gaps_plot(path: Path, study: GroupStudy, k: int, *, title: str) -> Path:

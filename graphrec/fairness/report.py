@@ -1,7 +1,8 @@
-"""The fairness report of a recommender: ``report.json``, ``report.md`` and plots in one folder."""
+"""The fairness report of a recommender: ``report.json``, ``report.md``, curves and plots in one folder."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from data_prep.files import replacing
 from graphrec.data import Manifest
+from graphrec.fairness.calibration import Calibration
 from graphrec.fairness.plots import gaps_plot, trade_off_plot
 from graphrec.fairness.study import Arm, FairnessOptions, GroupStudy
 from moltc.backbone.bootstrap import Metric
@@ -53,7 +55,7 @@ class FairnessReport:
         with replacing(written[1]) as partial:
             partial.write_text("\n".join(self._lines()) + "\n", encoding="utf-8")
         for name, study in self.studies.items():
-            written += self._plots(folder, name, study)
+            written += [self._curve(folder, name, study), *self._plots(folder, name, study)]
         return written
 
     def content(self) -> dict[str, Any]:
@@ -68,8 +70,15 @@ class FairnessReport:
             "groups": {name: _content(study) for name, study in self.studies.items()},
         }
 
+    def _curve(self, folder: Path, name: str, study: GroupStudy) -> Path:
+        path = folder / f"{_stem(name)}_curve.csv"
+        columns, rows = curve_rows(study, self.options.ks)
+        with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([columns, *rows])
+        return path
+
     def _plots(self, folder: Path, name: str, study: GroupStudy) -> list[Path]:
-        stem = re.sub(r"\W+", "_", name)
+        stem = _stem(name)
         said = f"{self.label} on {self.manifest.name}, {name}"
         written = [
             gaps_plot(folder / f"{stem}_gaps_{k}.png", study, k, title=f"{said}, lists of {k}")
@@ -102,8 +111,21 @@ class FairnessReport:
             yield from ("", "### Trade-off on validation", "", *_curve_lines(study, options))
 
 
+def curve_rows(study: GroupStudy, ks: Sequence[int]) -> tuple[list[str], list[list[float]]]:
+    """The curve on validation as a table: its columns, and a row for each alpha."""
+    columns = ["alpha", *(f"{kind}@{k}" for kind in ("MGU", "DGU", "NDCG", "HR") for k in ks)]
+    rows = [
+        [point.alpha, *(found[k] for found in (point.mgu, point.dgu, point.ndcg, point.hr) for k in ks)]
+        for point in study.curve
+    ]
+    return columns, rows
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"\W+", "_", name)
+
+
 def _content(study: GroupStudy) -> dict[str, Any]:
-    calibration = study.calibration
     return {
         "names": list(study.groups.names),
         "sizes": study.groups.sizes.tolist(),
@@ -111,18 +133,17 @@ def _content(study: GroupStudy) -> dict[str, Any]:
         "punishment": study.punishment.tolist(),
         "alpha": study.chosen.alpha,
         "validation_curve": [asdict(point) for point in study.curve],
-        "calibration": None
-        if calibration is None
-        else {
-            "tolerance": calibration.tolerance,
-            "largest_gap": calibration.largest_gap,
-            "reached": calibration.reached,
-            "cost": calibration.cost,
-            "cost_before": calibration.cost_before,
-            "bound": calibration.bound,
-        },
+        "calibration": _calibration_content(study.calibration),
+        "decoding": _calibration_content(study.decoding),
         "arms": {name: _arm_content(arm) for name, arm in study.arms.items()},
     }
+
+
+def _calibration_content(found: Calibration | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    names = ("tolerance", "largest_gap", "reached", "cost", "cost_before", "bound")
+    return {name: getattr(found, name) for name in names}
 
 
 def _arm_content(arm: Arm) -> dict[str, Any]:
@@ -150,16 +171,20 @@ def _arm_lines(study: GroupStudy, options: FairnessOptions) -> Iterator[str]:
 
 
 def _calibration_lines(study: GroupStudy) -> Iterator[str]:
-    found = study.calibration
-    if found is None:
-        return
-    said = "reached" if found.reached else "NOT reached: these rows and lists are too few for it"
-    yield ""
-    yield (
-        f"Calibrated lists of {found.lists.shape[1]}: the tolerance of {found.tolerance:g} is {said} "
-        f"(largest gap {found.largest_gap:.4f}). Their mean cost of a place is {found.cost:.4f}, against "
-        f"{found.cost_before:.4f} before; within the tolerance it cannot be below {found.bound:.4f}."
-    )
+    whats = {
+        "Calibrated lists of {size}": study.calibration,
+        "Answers held to groups while they are written (decoded)": study.decoding,
+    }
+    for what, found in whats.items():
+        if found is None:
+            continue
+        said = "reached" if found.reached else "NOT reached: these rows and lists are too few for it"
+        yield ""
+        yield (
+            f"{what.format(size=found.lists.shape[1])}: the tolerance of {found.tolerance:g} is {said} "
+            f"(largest gap {found.largest_gap:.4f}). Their mean cost of a place is {found.cost:.4f}, against "
+            f"{found.cost_before:.4f} before; within the tolerance it cannot be below {found.bound:.4f}."
+        )
 
 
 def _group_lines(study: GroupStudy, k: int) -> Iterator[str]:

@@ -44,7 +44,10 @@ def punished(distances: Floats, punishment: Floats, alpha: float, form: Form = "
         raise ValueError(f"alpha={alpha} is out of range; give 0 or more, and at most 1 for convex_minmax")
     base = distances if form == "additive_raw" else min_max(distances)
     kept = 1 - alpha if form == "convex_minmax" else 1
-    return kept * base + (alpha * punishment).astype(distances.dtype)
+    added = (alpha * punishment).astype(distances.dtype)
+    if not kept:  # 0 times infinity is no number
+        return np.where(np.isinf(base), base, added)
+    return kept * base + added
 
 
 def as_distances(scores: Floats, seen: Histories | None = None) -> Floats:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+LEAST = 0.01
+"""Share that is added to every group where a model's lists decide, so that no weight is out of bounds."""
+
 
 @dataclass(frozen=True)
 class Reweighting:
@@ -30,13 +33,15 @@ class Reweighting:
 
     Attributes:
         weights: of each sample, ``[N]``; 1 where its target is in no group.
+        item_weights: of each item as a target, ``[I]``; 1 where it is in no group.
         group_weights: of each group, ``[G]``; 1 where no target is in it.
-        history_shares, target_shares: of each group, ``[G]``.
+        history_shares, target_shares: of each group, ``[G]``; of what is shown where that was given.
         unseen: names of the groups that no target is in.
         without_group: samples whose target is in no group.
     """
 
     weights: Floats
+    item_weights: Floats
     group_weights: Floats
     history_shares: Floats
     target_shares: Floats
@@ -65,13 +70,24 @@ def group_weights(history_counts: Floats, target_counts: Floats) -> Floats:
     return np.divide(aimed, shown, out=np.ones(len(shown)), where=shown > 0)
 
 
-def reweight(groups: ItemGroups, histories: Histories, targets: Integers) -> Reweighting:
+def reweight(
+    groups: ItemGroups,
+    histories: Histories,
+    targets: Integers,
+    *,
+    shown: Integers | None = None,
+    power: float = 1.0,
+) -> Reweighting:
     """Weights of training samples.
 
     Args:
         groups: of items; the paper counts them fully.
         histories: of N samples, as far as the model is shown them.
         targets: what each sample teaches, ``[N]``.
+        shown: items that a model recommends after such histories. They take the place of the targets, so that
+            weights oppose what training adds; no part of the paper.
+        power: of the weights of groups, below 1 where they would overshoot; the paper's is 1. With another
+            one, and with ``shown``, weights are scaled to a mean of 1.
 
     Raises:
         ValueError: there is no sample, or no history or no target has a group.
@@ -80,18 +96,31 @@ def reweight(groups: ItemGroups, histories: Histories, targets: Integers) -> Rew
         raise ValueError(
             f"{len(histories)} histories and {len(targets)} targets: give one each, at least one"
         )
-    before, after = groups.counts(histories.items), groups.counts(targets)
-    for counts, what in ((before, "history"), (after, "target")):
+    before, after = groups.counts(histories.items), groups.counts(targets if shown is None else shown)
+    for counts, what in ((before, "history"), (after, "target" if shown is None else "list")):
         if not counts.sum():
             raise ValueError(f"no {what} of these samples is in a group: there is nothing to weigh by")
-    by_group = group_weights(before, after)
-    grouped = groups.groups_of_item[targets] > 0
-    weights = np.where(grouped, (groups.share_of_item @ by_group)[targets], 1.0)
-    unseen = tuple(groups.names[group] for group in np.flatnonzero(after == 0))
-    return Reweighting(weights, by_group, shares(before), shares(after), unseen, int((~grouped).sum()))
+    if shown is None:
+        by_group = group_weights(before, after)
+    else:
+        by_group = (shares(before) + LEAST) / (shares(after) + LEAST)
+    grouped = groups.groups_of_item > 0
+    by_group = by_group**power
+    of_items = np.where(grouped, groups.share_of_item @ by_group, 1.0)
+    if shown is not None or power != 1:
+        of_items /= of_items[targets].mean()
+    return Reweighting(
+        weights=of_items[targets],
+        item_weights=of_items,
+        group_weights=by_group,
+        history_shares=shares(before),
+        target_shares=shares(after),
+        unseen=tuple(groups.names[group] for group in np.flatnonzero(groups.counts(targets) == 0)),
+        without_group=int((~grouped[targets]).sum()),
+    )
 
 
-def weighted_loss(logps: Tensor, lengths: Tensor, weights: Tensor) -> Tensor:
+def weighted_loss(logps: Tensor, lengths: Tensor, weights: Tensor | None) -> Tensor:
     """Mean over samples of weight times mean token cross-entropy.
 
     The mean over tokens is taken within each sample, before its weight is applied: averaging over the batch
@@ -100,6 +129,7 @@ def weighted_loss(logps: Tensor, lengths: Tensor, weights: Tensor) -> Tensor:
     Args:
         logps: summed log-probability of each sample's scored tokens, ``[B]``.
         lengths: how many they are, at least 1, ``[B]``.
-        weights: ``[B]``.
+        weights: ``[B]``; None: every sample counts alike.
     """
-    return (weights * (-logps / lengths)).mean()
+    losses = -logps / lengths
+    return (losses if weights is None else weights * losses).mean()

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from graphrec.data import RecommendationData, Rows
 from graphrec.fairness.calibration import Calibration, calibrate
+from graphrec.fairness.decoding import WritesAnswers, choose_answers
 from graphrec.fairness.groups import Counting, ItemGroups, check_cutoffs, groups_by_name
-from graphrec.fairness.lists import Lists, listed, pooled_costs, reranked_lists
+from graphrec.fairness.lists import Lists, answer_lists, listed, pooled_costs, reranked_lists
 from graphrec.fairness.punishment import group_punishment, item_punishment
 from graphrec.fairness.reranking import ALPHAS, Form, TradeOff, choose_alpha
 from graphrec.fairness.unfairness import (
@@ -28,6 +29,7 @@ from graphrec.fairness.unfairness import (
     unfairness,
     unfairness_statistic,
 )
+from graphrec.histories import Integers
 from graphrec.recommender import Recommender
 from graphrec.results import check_catalogue
 from moltc.backbone.bootstrap import Bootstrap, Floats, Metric, Statistic, joint_statistic, mean_statistic
@@ -49,6 +51,7 @@ class FairnessOptions:
         calibrated_k: length of the calibrated lists; None leaves calibration out.
         tolerance: largest gap of a calibrated share.
         width: cheapest items of each row that calibration chooses from, beside those of each group.
+        decoding: of models that write titles: also hold the answers to groups while they are written.
         bootstrap: how intervals are drawn.
     """
 
@@ -63,6 +66,7 @@ class FairnessOptions:
     calibrated_k: int | None = 10
     tolerance: float = 0.005
     width: int = 200
+    decoding: bool = True
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
 
     def __post_init__(self) -> None:
@@ -105,11 +109,12 @@ class GroupStudy:
 
     Attributes:
         groups: of items.
-        arms: by name: ``model``, ``reranked``, perhaps ``calibrated``.
+        arms: by name: ``model``, ``reranked``, perhaps ``calibrated`` and ``decoded``.
         curve: of every alpha, on validation.
         chosen: the alpha that the test rows are reranked with, and its point of the curve.
         punishment: of each group, ``[G]``.
         calibration: how close it came, None where it was left out.
+        decoding: the same of the answers that decoding was held to.
     """
 
     groups: ItemGroups
@@ -118,6 +123,7 @@ class GroupStudy:
     chosen: TradeOff
     punishment: NDArray[np.float64]
     calibration: Calibration | None
+    decoding: Calibration | None = None
 
 
 def study(
@@ -182,7 +188,10 @@ class _Study:
         calibration = self._calibrated(test, aimed)
         if calibration is not None:
             arms["calibrated"] = self._arm(listed(calibration.lists, test.targets), own, aimed)
-        return GroupStudy(self.groups, arms, curve, chosen, punishment, calibration)
+        decoding = self._answers(test, aimed)
+        if decoding is not None:
+            arms["decoded"] = self._arm(self._lists_of(test, decoding.lists[:, 0]), own, aimed)
+        return GroupStudy(self.groups, arms, curve, chosen, punishment, calibration, decoding)
 
     def _punishment(self) -> NDArray[np.float64]:
         """Of each group, from the model's own lists on validation."""
@@ -224,6 +233,19 @@ class _Study:
             self.model, rows, self.data.manifest, self.groups, k, width=self.options.width
         )
         return calibrate(costs, self.groups, target.shares, k, items=items, tolerance=self.options.tolerance)
+
+    def _answers(self, rows: Rows, target: Target) -> Calibration | None:
+        """The answer that each row is held to, of a model that writes answers."""
+        if not self.options.decoding or not isinstance(self.model, WritesAnswers):
+            return None
+        items, logps = self.model.group_answers(
+            rows.histories, self.groups, exclude_seen=self.data.manifest.filter_seen
+        )
+        return choose_answers(items, logps, self.groups, target.shares, self.options.tolerance)
+
+    def _lists_of(self, rows: Rows, answers: Integers) -> Lists:
+        assert isinstance(self.model, WritesAnswers)
+        return answer_lists(self.model, rows, self.data.manifest, answers, self.options.ks[-1])
 
     def _arm(self, lists: Lists, own: Lists, target: Target) -> Arm:
         ks = [k for k in self.options.ks if k <= lists.items.shape[1]]

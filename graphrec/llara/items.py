@@ -7,11 +7,11 @@ the hybrid form has its soft token, so that both prompts have the same number of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
+from graphrec.language.config import ItemForm as ItemForm
 from moltc.backbone.prompt import Piece, Soft
 
-ItemForm = Literal["hybrid", "text", "token"]
 FORMS: tuple[str, ...] = get_args(ItemForm)
 
 ITEM = "item"

@@ -45,6 +45,16 @@ TEMPLATES = {
     "C": "{log} history: {history}. Recommend the next {one} out of this set: {candidates}. "
     "Give one title and nothing else. Recommendation:",
 }
+OPEN = {
+    "A": "{Many} this user has {met}, oldest first: {history}. Which {one} will be {met} next? Answer:",
+    "B": "{Many} this user has {met}, oldest first: {history}. Name the {one} to recommend now. "
+    "Recommended title:",
+    "C": "{log} history: {history}. Recommend the next {one}. Give one title and nothing else. "
+    "Recommendation:",
+}
+"""The same questions about the whole catalogue, which no prompt can list."""
+NOTHING = "nothing yet"
+"""What stands for an empty history."""
 
 
 class Shown(NamedTuple):
@@ -92,25 +102,44 @@ class Template:
         """The prompt about a history and its candidates.
 
         Args:
-            history: items, oldest first.
+            history: items, oldest first; an empty one is said to be so.
             candidates: in the order shown.
             form: how items are shown, see :func:`~graphrec.llara.items.item_pieces`.
 
         Raises:
-            ValueError: one of the two is empty, or an item has no title.
+            ValueError: there is no candidate, or an item has no title.
         """
-        if not history or not candidates:
-            raise ValueError(
-                f"{len(history)} items of history and {len(candidates)} candidates: a prompt needs both"
-            )
+        if not candidates:
+            raise ValueError("there is no candidate to choose from; ask open_prompt for the whole catalogue")
+        return self._filled(TEMPLATES[self.wording], history, candidates, form)
+
+    def open_prompt(self, history: Sequence[Shown], form: ItemForm) -> LlaraPrompt:
+        """The prompt about a history that lists no candidates: any item of the catalogue may answer it."""
+        return self._filled(OPEN[self.wording], history, (), form)
+
+    def texts(self) -> list[str]:
+        """All that the prompts of this wording say beside titles."""
+        comma = [Shown(0, ","), Shown(0, ",")]
+        prompts = [
+            self.prompt(comma, comma, "text"),
+            self.prompt((), comma, "text"),
+            self.open_prompt(comma, "text"),
+        ]
+        return [
+            "".join(piece if isinstance(piece, str) else " " for piece in prompt.pieces) for prompt in prompts
+        ]
+
+    def _filled(
+        self, wording: str, history: Sequence[Shown], candidates: Sequence[Shown], form: ItemForm
+    ) -> LlaraPrompt:
         shown = [*history, *candidates]
         lists = {
-            "history": item_pieces([item.title for item in history], form),
+            "history": item_pieces([item.title for item in history], form) or [NOTHING],
             "candidates": item_pieces([item.title for item in candidates], form, first_slot=len(history) + 1),
         }
         words = self._words(len(candidates))
         pieces: list[Piece] = []
-        for text, name, _, _ in Formatter().parse(TEMPLATES[self.wording]):
+        for text, name, _, _ in Formatter().parse(wording):
             pieces.append(text)
             if name is not None:
                 pieces += lists[name] if name in lists else [words[name]]

@@ -16,6 +16,10 @@ def test_blocks_stand_in_order() -> None:
     assert "film that the user has not seen" in prompt
 
 
+def test_an_empty_history_is_said_to_be_empty() -> None:
+    assert "### Input:\nThe user has played nothing yet\n" in bigrec_prompt([], "games")
+
+
 @pytest.mark.parametrize("title", ["Heat", 'The "Burbs', "Twelve Monkeys"])
 def test_responses_are_read_back(title: str) -> None:
     assert unquoted(f" {quoted(title)}\nand more") == title
@@ -24,7 +28,6 @@ def test_responses_are_read_back(title: str) -> None:
 @pytest.mark.parametrize(
     ("titles", "domain", "message"),
     [
-        pytest.param([], "films", "the history is empty", id="nothing"),
         pytest.param(["Heat", " "], "films", "item 1 of the history has no title", id="no-title"),
         pytest.param(["Heat"], "books", "domain='books' is not known", id="domain"),
     ],

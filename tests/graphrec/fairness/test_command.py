@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from pathlib import Path
 
 import pytest
+from offline_runs import offline_runs
 
 from graphrec.data import RecommendationData
 from graphrec.fairness.command import add_fairness_command, run
@@ -55,3 +57,21 @@ def test_shares_of_a_file(asked: list[str], tmp_path: Path) -> None:
 def test_options_that_exclude_each_other(asked: list[str]) -> None:
     with pytest.raises(ValueError, match="exclude each other"):
         fairness(*asked, "--no-calibration", "--calibrated-k", "5")
+
+
+def test_figures_and_curves_are_tracked(asked: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = [*asked, "--groups", "genres", "--alphas", "0", "0.2", "--no-calibration", "--out", str(out)]
+    assert fairness(*given, "--tracking", "wandb", "--wandb-mode", "offline") == 0
+    (found,) = offline_runs(out)
+    content = json.loads((out / "report.json").read_text())["groups"]["genres"]
+    ours = content["arms"]["reranked"]
+    assert found.summary["fairness/genres/reranked/MGU@5"] == ours["metrics"]["MGU@5"]["value"]
+    assert found.summary["fairness/genres/reranked - model/MGU@5"] == ours["changes"]["MGU@5"]["value"]
+    logged = {name for row in found.history for name in row}
+    assert {"fairness/genres/curve", "fairness/plots/genres_trade_off"} <= logged
+    table = list(csv.DictReader((out / "genres_curve.csv").open(encoding="utf-8")))
+    assert [float(row["alpha"]) for row in table] == [0, 0.2]
+    assert float(table[1]["MGU@5"]) == content["validation_curve"][1]["mgu"]["5"]
+    with pytest.raises(ValueError, match="needs --tracking wandb"):
+        fairness(*given, "--wandb-mode", "offline")

@@ -26,6 +26,7 @@ def test_what_is_seen_stays_out_of_reach() -> None:
     moved = punished(away, np.array([-1.0, 0.5, 0.0]), 0.5)
     assert moved[0].tolist() == [np.inf, 0.25, 0.5]
     assert moved.dtype == np.float32
+    assert punished(away, np.array([-1.0, 0.5, 0.0]), 1.0)[0].tolist() == [np.inf, 0.5, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphrec.fairness.groups import ItemGroups
-from graphrec.fairness.reweighting import effective_samples, reweight, weighted_loss
+from graphrec.fairness.reweighting import LEAST, effective_samples, reweight, weighted_loss
 from graphrec.histories import Histories
 
 
@@ -38,6 +38,21 @@ def test_what_has_no_group_weighs_one_and_is_told() -> None:
     assert found.unseen == ("b",)
     assert found.without_group == 1
     assert found.effective_samples == pytest.approx((5 / 3) ** 2 / (2 / 9 + 1))
+
+
+def test_lists_can_take_the_place_of_targets() -> None:
+    groups = ItemGroups.from_lists([[0], [1], [1], []], ["rare", "common"])
+    histories, targets = Histories.from_lists([[0, 1], [2, 3]]), np.array([0, 1])
+    found = reweight(groups, histories, targets, shown=np.array([[1, 2], [2, 1], [2, -1]]))
+    rare, common = (1 / 3 + LEAST) / LEAST, (2 / 3 + LEAST) / (1 + LEAST)
+    assert found.group_weights.tolist() == pytest.approx([rare, common])
+    assert found.weights.mean() == pytest.approx(1)
+    assert found.weights[0] / found.weights[1] == pytest.approx(rare / common)
+    assert found.target_shares.tolist() == [0, 1]
+    milder = reweight(groups, histories, targets, shown=np.array([[1, 2], [2, 1], [2, -1]]), power=0.5)
+    assert milder.group_weights.tolist() == pytest.approx([rare**0.5, common**0.5])
+    assert milder.weights.mean() == pytest.approx(1)
+    assert not found.unseen
 
 
 def test_effective_samples() -> None:

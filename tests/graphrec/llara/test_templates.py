@@ -65,8 +65,39 @@ def test_wordings_are_drawn_alike_everywhere() -> None:
     assert drawn[::-1] == [drawn_wording(4, step) for step in reversed(range(60))]
 
 
+def test_an_empty_history_is_said_to_be_so() -> None:
+    prompt = Template("A").prompt([], CANDIDATES, "hybrid")
+    assert "oldest first: nothing yet. Which" in text_of(prompt)
+    assert prompt.entities == {1: 5, 2: 7, 3: 1}
+
+
+@pytest.mark.parametrize("wording", TEMPLATES)
+def test_open_questions_list_nothing(wording: str) -> None:
+    prompt = Template(wording, "games").open_prompt(HISTORY, "hybrid")
+    assert prompt.entities == {1: 7, 2: 3}
+    text = text_of(prompt)
+    assert text.endswith(":")
+    assert "{" not in text
+    assert "game" in text
+
+
+@pytest.mark.parametrize("wording", TEMPLATES)
+def test_texts_hold_every_word_of_a_prompt(wording: str) -> None:
+    template = Template(wording, "artists")
+    words = {word for text in template.texts() for word in text.split()}
+    prompts = [
+        template.prompt(HISTORY, CANDIDATES, "hybrid"),
+        template.prompt([], CANDIDATES[:2], "token"),
+        template.open_prompt(HISTORY, "text"),
+    ]
+    titles = {word for item in (*HISTORY, *CANDIDATES) for word in item.title.split()}
+    for prompt in prompts:
+        joined = "".join(piece if isinstance(piece, str) else " " for piece in prompt.pieces)
+        assert set(joined.split()) <= words | titles | {"3", "2"}
+
+
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match="a prompt needs both"):
-        Template().prompt([], CANDIDATES, "text")
+    with pytest.raises(ValueError, match="ask open_prompt for the whole catalogue"):
+        Template().prompt(HISTORY, [], "text")
     with pytest.raises(ValueError, match="domain='books' is not known; choose from films"):
         Template("A", "books")

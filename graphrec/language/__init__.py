@@ -1,0 +1,1 @@
+"""Language models that read item titles and item vectors, on the backbone: what such recommenders share."""
