@@ -88,13 +88,14 @@ def _likeliest(forest: Forest, logits: Tensor, rows: np.ndarray, nodes: np.ndarr
         rows: whose logits each node goes by, ``[n]``.
         nodes: with children, ``[n]``.
     """
+    if (nodes == nodes[0]).all():  # as at the root of a trie that serves all: one block of columns
+        first = int(forest.first_child[nodes[0]])
+        own = torch.from_numpy(forest.edge_token[first : first + int(forest.num_children[nodes[0]])])
+        asked = logits if len(rows) == len(logits) else logits[torch.from_numpy(rows).to(logits.device)]
+        chosen: np.ndarray = asked.index_select(1, own.to(logits.device)).argmax(1).cpu().numpy()
+        return first + chosen
     begins, edges = forest.edges(nodes)
     tokens = forest.edge_token[edges]
-    if (nodes == nodes[0]).all():  # as at the root of a trie that serves all: one block of columns
-        own = torch.from_numpy(tokens[: len(tokens) // len(nodes)]).to(logits.device)
-        asked = logits if len(rows) == len(logits) else logits[torch.from_numpy(rows).to(logits.device)]
-        chosen: np.ndarray = edges[begins + asked.index_select(1, own).argmax(1).cpu().numpy()]
-        return chosen
     counts = np.diff(np.append(begins, len(tokens)))
     place = torch.from_numpy(np.stack([np.repeat(rows, counts), tokens])).to(logits.device)
     values = logits[place[0], place[1]].cpu().numpy()
