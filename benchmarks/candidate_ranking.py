@@ -96,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--batch", type=int, default=4, help="rows per pass")
@@ -105,7 +106,7 @@ def main() -> None:
     print(
         f"{'size':>5} {'prompt':>7} {'token ratio':>12} {'over rows':>10} {'share':>6} {'over writing':>13}"
     )
-    for size, layout in itertools.product(SIZES, LAYOUTS):
+    for size, layout in itertools.product(options.sizes, LAYOUTS):
         model = network(size, names, options.device, getattr(torch, options.dtype))
         line = measure(model, names, LAYOUTS[layout], options)
         append(

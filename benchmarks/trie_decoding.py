@@ -72,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--titles", type=int, default=4_606)
@@ -80,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     names = paired_titles(options.titles)
     print(f"{'size':>5} {'prompts':>8} {'free':>9} {'trie':>9} {'extra':>7}")
-    for size, batch in itertools.product(SIZES, BATCHES):
+    for size, batch in itertools.product(options.sizes, BATCHES):
         model = network(size, names, options.device, getattr(torch, options.dtype))
         line = measure(model, names, batch, options)
         append(
