@@ -100,16 +100,20 @@ def write_walks(
     length: int = 9,
     *,
     numbers: Sequence[int] | None = None,
+    repeats: bool = True,
     **others: Any,
 ) -> Path:
     """A folder of such walks, leave-one-out; the last ten validation and test rows have no history.
 
     Args:
         numbers: item number of each place on the ring; default: as they come.
+        repeats: a walk may come to an item again.
         others: for :func:`write_folder`.
     """
     names = np.arange(num_items) if numbers is None else np.asarray(numbers)
     sequences = names[np.array(walks(num_items, count, length))].tolist()
+    if not repeats:
+        sequences = [list(dict.fromkeys(sequence)) for sequence in sequences]
     train = [sequence[:-2] for sequence in sequences]
     valid = [(sequence[:-2], sequence[-2]) for sequence in sequences]
     test = [(sequence[:-1], sequence[-1]) for sequence in sequences]

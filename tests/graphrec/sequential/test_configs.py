@@ -18,7 +18,7 @@ NAMES = sorted(path.stem for kind in KINDS for path in CONFIGS.glob(f"{kind}_*.y
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tiny_twin(name: str, tmp_path: Path) -> None:
-    folder, run = write_walks(tmp_path / "data"), tmp_path / "run"
+    folder, run = write_walks(tmp_path / "data", repeats=False), tmp_path / "run"
     options = [
         f"--config={CONFIGS / name}.yaml",
         f"--data.folder={folder}",
