@@ -82,11 +82,20 @@ class Catalogue:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return UnknownItemError(
             f"{place}item {item_id!r} is not among the {len(self)} items of the catalogue (the first is "
-            f"{self.item_ids[0]!r}).{hint} Leave it out, or ask with unknown='skip'."
+            f"{self.item_ids[0]!r}).{hint} Leave it out, or ask to skip unknown ids of "
+            "histories (unknown='skip', --skip-unknown)."
         )
 
     def histories(self, rows: Sequence[Sequence[ItemId]], *, skip_unknown: bool = False) -> Histories:
-        """Histories of ids as item numbers; ids that are not known are errors, or left out."""
+        """Histories of ids as item numbers; ids that are not known are errors, or left out.
+
+        Raises:
+            UnknownItemError: an id is not in the catalogue.
+            ValueError: a row is one id, not a list of ids.
+        """
+        for number, row in enumerate(rows):
+            if isinstance(row, str | bytes | int):  # letters of a text would be taken for ids
+                raise ValueError(f"row {number}: {row!r} is no list of item ids; give one list for each row")
         if skip_unknown:
             rows = [[i for i in row if self.known(i)] for row in rows]
         lengths = [len(row) for row in rows]

@@ -17,7 +17,7 @@ from graphrec.comparison import compare
 from graphrec.data import RecommendationData
 from graphrec.recommender import Recommendation, Recommender
 from graphrec.registry import model_class
-from graphrec.results import Evaluation, Split, check_catalogue, evaluate
+from graphrec.results import RANKS, Evaluation, Split, check_catalogue, evaluate
 from graphrec.tables import print_comparison, print_metrics
 from graphrec.tuning import tune
 from moltc.backbone.bootstrap import Bootstrap
@@ -29,8 +29,11 @@ def ranked(options: Namespace, split: Split) -> int:
     """``graphrec validate`` and ``graphrec test``: rank a split with a saved model."""
     model = Recommender.from_pretrained(options.model)
     data = RecommendationData.load(options.data)
-    found = evaluate(model, data, split, label=options.label)
     folder = Path(options.out) if options.out else Path(options.model).parent / split
+    there = None if options.out or not (folder / RANKS).is_file() else Evaluation.load(folder).task.hash
+    if there not in (None, data.manifest.hash):
+        raise ValueError(f"{folder} holds results of another ranking task; say where with --out FOLDER")
+    found = evaluate(model, data, split, label=options.label)
     print_metrics(found, found.save(folder, Bootstrap(seed=options.seed)))
     Console(highlight=False).print(f"ranks: {folder}", markup=False)
     return 0
@@ -98,6 +101,8 @@ def _histories(given: Sequence[str] | None, path: str | None) -> list[list[str]]
         raise ValueError("give a history (item ids, oldest first) or --input FILE, and not both")
     if given:
         return [list(given)]
+    if not Path(str(path)).is_file():
+        raise ValueError(f"{path} is not a file: give one with a JSON list of item ids in each line")
     histories = []
     for number, line in enumerate(Path(str(path)).read_text(encoding="utf-8").splitlines()):
         try:
@@ -113,23 +118,24 @@ def _histories(given: Sequence[str] | None, path: str | None) -> list[list[str]]
 def compared(options: Namespace) -> int:
     """``graphrec compare``: several runs on the same rows."""
     found = [Evaluation.load(Path(run)) for run in options.runs]
+    names = _shown_metrics(found[0], options.metrics)
     sides = compare(found, join_seeds=options.join_seeds, bootstrap=Bootstrap(seed=options.seed))
-    names = options.metrics or _main_metrics(found[0])
-    unknown = [name for name in names if name not in sides[0].metrics]
-    if unknown:
-        raise ValueError(
-            f"there is no {', '.join(unknown)} in these runs; there are {', '.join(sides[0].metrics)}"
-        )
     print_comparison(sides, names)
     return 0
 
 
-def _main_metrics(evaluation: Evaluation) -> list[str]:
-    """The metric that decides, and its companion."""
+def _shown_metrics(evaluation: Evaluation, asked: list[str] | None) -> list[str]:
+    """Those that were asked for, or the metric that decides and its companion."""
+    if asked:
+        known = evaluation.columns
+        if unknown := [name for name in asked if name not in known]:
+            raise ValueError(f"there is no {', '.join(unknown)} in these runs; there are {', '.join(known)}")
+        return asked
     metric = evaluation.task.metric
     if metric.startswith("HitRatio"):
         return [metric]
-    return [metric.replace("NDCG", "HR"), metric]
+    length = metric.partition("@")[2]
+    return [f"HR@{length}", f"NDCG@{length}"]
 
 
 class Baseline(NamedTuple):
@@ -155,8 +161,11 @@ def _baselines() -> Iterator[Baseline]:
 def baselines(options: Namespace) -> int:
     """``graphrec baselines``: every simple model with settings chosen on validation, in one table."""
     data = RecommendationData.load(options.data)
+    known = dict.fromkeys(baseline.name for baseline in _baselines())
+    if unknown := [name for name in options.only or () if name not in known]:
+        raise ValueError(f"{', '.join(unknown)}: no simple model; there are {', '.join(known)}")
     chosen = [baseline for baseline in _baselines() if not options.only or baseline.name in options.only]
-    say, found = Console(highlight=False), []
+    say, found, names = Console(highlight=False), list[Evaluation](), list[str]()
     for baseline in track(chosen, description="simple models"):
         model = model_class(baseline.name)()
         if baseline.grid:
@@ -164,9 +173,9 @@ def baselines(options: Namespace) -> int:
             say.print(f"{baseline.label}: {best.settings}, validation {best.score:.4f}", markup=False)
         model.fit(data, refit_on_trainval=options.refit_on_trainval)
         result = evaluate(model, data, "test", label=baseline.label)
+        names = names or _shown_metrics(result, options.metrics)
         if options.out:
             result.save(Path(options.out) / baseline.label.replace(", ", "_").replace(" ", "_") / "test")
         found.append(result)
-    sides = compare(found)
-    print_comparison(sides, options.metrics or _main_metrics(found[0]))
+    print_comparison(compare(found), names)
     return 0

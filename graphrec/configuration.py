@@ -111,7 +111,7 @@ def chosen_model(arguments: Sequence[str]) -> tuple[str, str]:
 
 def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Options with their values, however they are written."""
-    following = [*arguments[1:], ""]
+    following = [*arguments, ""][1:]
     split = [argument.partition("=") for argument in arguments]
     return [
         (option, value if equals else after)

@@ -88,7 +88,7 @@ class ItemToItem(CountingRecommender):
 
     def count(self, train: Histories) -> None:
         if self.config.seen_last:
-            check_no_repeats(train)
+            check_no_repeats(train, self.catalogue)
         self.prior = self.prior_of(train, self.config.popularity)
         self.weights = compact(self.item_weights(train))
 

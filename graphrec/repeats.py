@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphrec.catalogue import Catalogue
 from graphrec.histories import Histories
 from graphrec.recommender import Floats
 
@@ -19,7 +20,7 @@ def seen_behind(scores: Floats, histories: Histories) -> Floats:
     return scores
 
 
-def check_no_repeats(fitted: Histories) -> None:
+def check_no_repeats(fitted: Histories, catalogue: Catalogue) -> None:
     """Refuse ``seen_last`` where the fitted part says otherwise.
 
     Raises:
@@ -30,6 +31,7 @@ def check_no_repeats(fitted: Histories) -> None:
     if again.any():
         place = int(np.flatnonzero(again)[0])
         raise ValueError(
-            f"seen_last: sequence {fitted.rows[place]} of the fitted part holds item {fitted.items[place]} "
-            f"more than once, and {int(again.sum())} interactions in all are met again: leave seen_last out"
+            f"seen_last: sequence {fitted.rows[place]} of the fitted part holds item "
+            f"{catalogue.item_ids[fitted.items[place]]!r} more than once, and {int(again.sum())} "
+            "interactions in all are met again: leave seen_last out"
         )

@@ -75,7 +75,11 @@ class Evaluation:
         if self.draws is not None:
             found["HitRatio@1"] = metric_column("HitRatio@1", self.draws)
             found["HitRatio@1, draw 0"] = metric_column("HitRatio@1", self.draws[:, 0])
-        names = [f"{kind}@{k}" for k in self.task.ks for kind in ("HR", "NDCG")]
+        ks = list(self.task.ks)
+        kind, _, length = self.task.metric.partition("@")
+        if kind in ("HR", "NDCG") and int(length) not in ks:  # the metric that decides is always shown
+            ks.append(int(length))
+        names = [f"{kind}@{k}" for k in ks for kind in ("HR", "NDCG")]
         return found | {name: metric_column(name, self.ranks) for name in [*names, "MRR"]}
 
     def metrics(self, bootstrap: Bootstrap | None = None) -> dict[str, dict[str, Metric]]:

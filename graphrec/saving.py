@@ -69,6 +69,8 @@ def save(
 def load(cls: type[Model], folder: str | Path) -> Model:
     """Read a recommender, which must be a ``cls``."""
     folder = Path(folder)
+    if not (folder / CONFIG).exists() and (folder / "export" / CONFIG).is_file():
+        raise CheckpointError(f"{folder} is the folder of a run; its saved model is {folder / 'export'}")
     config = read_config(folder, kind=KIND)
     if config.get("model") not in MODELS:
         raise CheckpointError(
@@ -76,7 +78,9 @@ def load(cls: type[Model], folder: str | Path) -> Model:
         )
     found = model_class(config["model"])
     if not issubclass(found, cls):
-        raise CheckpointError(f"{folder} holds a {found.__name__}, not a {cls.__name__}; use its own class")
+        raise CheckpointError(
+            f"{folder} holds a {found.__name__}, not a {cls.__name__}: name a folder that does"
+        )
     model = found(_settings(found, config["settings"], folder))
     model.catalogue = _catalogue(pl.read_parquet(folder / ITEMS))
     model.folder = folder

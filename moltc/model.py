@@ -86,7 +86,8 @@ class MolTCConfig:
             cot=ChainOfThought(**values["cot"]),
             prompt=PromptStyle(**prompt),
             head=PairHeadConfig(**values["head"]),
-            decoding=DecodingConfig(**values["decoding"]),
+            # models of before there was the choice were calibrated on whole sentences
+            decoding=DecodingConfig(**{"class_scores": "labels", **values["decoding"]}),
         )
 
 

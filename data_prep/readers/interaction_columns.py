@@ -179,7 +179,10 @@ def _complete(
             found.append(findings(wrong, kind, f"the {role} {reason}", source=path.name))
             frame = frame.filter(pl.col(role).is_not_null())
     if frame.is_empty():
-        first = joined(found).filter(~pl.col("kept")).row(0, named=True)
+        rejected = joined(found).filter(~pl.col("kept"))
+        if rejected.is_empty():
+            raise DataError(f"{path} has a header and no row; give a log with at least one interaction.")
+        first = rejected.row(0, named=True)
         raise DataError(
             f"{path} has no usable row. The first: row {first['row']}, {first['value']!r}: {first['reason']}."
         )

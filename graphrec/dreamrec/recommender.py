@@ -59,7 +59,7 @@ class DreamRec(NeuralRecommender):
     def prepare(self, fitted: Interactions) -> None:
         """Fill the item table where it does not start at random."""
         if self.config.seen_last:
-            check_no_repeats(fitted.histories)
+            check_no_repeats(fitted.histories, self.catalogue)
         vectors = self._start_vectors(fitted.histories)
         if vectors is None:
             return

@@ -75,7 +75,7 @@ class SequentialRecommender(NeuralRecommender):
     def prepare(self, fitted: Interactions) -> None:
         """Count items, for negatives, and pairs, for the memory; fill the table if it starts from vectors."""
         if self.config.seen_last:
-            check_no_repeats(fitted.histories)
+            check_no_repeats(fitted.histories, self.catalogue)
         counts = np.bincount(fitted.histories.items, minlength=len(self.catalogue))
         self.objective = Objective(self.config, torch.from_numpy(counts))
         if self.config.start_vectors != "random":

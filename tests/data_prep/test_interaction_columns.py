@@ -152,8 +152,9 @@ def test_missing_titles_are_told_by_the_first_row_of_the_item(write):
             "no column 'usr'.*Did you mean 'user'",
         ),
         ("user,item,time\na,1,soon\n", COLUMNS, "no usable row. The first: row 1, 'soon': the time"),
+        ("user,item,time\n", COLUMNS, "has a header and no row"),
     ],
-    ids=["no column", "no row"],
+    ids=["no column", "no usable row", "no row"],
 )
 def test_logs_that_cannot_be_used_say_why(write, text, columns, message):
     with pytest.raises(DataError, match=message):

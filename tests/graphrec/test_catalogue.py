@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from graphrec.catalogue import Catalogue, UnknownItemError
@@ -20,6 +22,13 @@ def test_an_unknown_id_is_named_with_its_row_and_the_mend() -> None:
     with pytest.raises(UnknownItemError, match=r"row 1: item 'bb' .* Did you mean 'b'\? Leave it out"):
         CATALOGUE.histories([["b"], ["c", "bb"]])
     assert CATALOGUE.histories([["b"], ["c", "bb"]], skip_unknown=True).lists() == [[1], [2]]
+
+
+@pytest.mark.parametrize("rows", ["bc", ["b", "c"], [10, "b"], [["b"], b"c"]])
+def test_letters_of_an_id_are_not_taken_for_ids(rows: Any) -> None:
+    for skip in (False, True):
+        with pytest.raises(ValueError, match=r"row \d: .* is no list of item ids"):
+            CATALOGUE.histories(rows, skip_unknown=skip)
 
 
 @pytest.mark.parametrize(

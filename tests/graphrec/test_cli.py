@@ -152,6 +152,12 @@ def test_ranking_again_gives_the_same(run: Path, data: Path, tmp_path: Path) -> 
         assert again == before
 
 
+def test_results_of_another_task_are_kept(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    other = write_walks(tmp_path / "other", hash="1" * 64)
+    assert main(["test", "--model", str(run / "export"), "--data", str(other)]) == 2
+    assert "say where with --out" in capsys.readouterr().err
+
+
 def test_lists_of_a_split(run: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "lists.parquet"
     command = ["predict", "--model", str(run / "export"), "--data", str(data), "--out", str(out), "-k", "3"]
@@ -188,12 +194,22 @@ def test_recommend(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         pytest.param(["i3", "--input", "f"], "and not both", id="both"),
         pytest.param([], "and not both", id="neither"),
         pytest.param(["-k", "0", "i3"], "k=0", id="k"),
+        pytest.param(["--input", "nowhere.jsonl"], "nowhere.jsonl is not a file", id="no-file"),
     ],
 )
 def test_recommend_refusals(
     options: list[str], message: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in refused(capsys, "recommend", "--model", str(run / "export"), *options)
+
+
+def test_the_folder_of_a_run_is_no_saved_model(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(capsys, "recommend", "--model", str(run), "i3")
+    assert f"its saved model is {run / 'export'}" in message
+
+
+def test_fit_without_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "which model? add --model.name" in refused(capsys, "fit")
 
 
 def test_a_file_of_histories_must_hold_lists(
@@ -228,6 +244,19 @@ def test_simple_models_in_one_table(data: Path, tmp_path: Path, capsys: pytest.C
     assert "popularity, latest sequences" in shown
     assert "item_knn" in shown
     assert (tmp_path / "item_knn" / "test" / "ranks.parquet").is_file()
+    assert "nope: no simple model; there are popularity" in refused(capsys, *command[:3], "--only", "nope")
+    options = ("--only", "popularity", "--metrics", "FOO")
+    assert "there is no FOO in these runs" in refused(capsys, *command[:3], *options)
+
+
+@pytest.mark.parametrize("metric", ["NDCG@7", "HR@7"])
+def test_the_metric_that_decides_is_shown_though_not_among_those_reported(
+    metric: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_walks(tmp_path / "data", metric=metric, ks=(5,))
+    assert main(["baselines", "--data", str(folder), "--only", "popularity"]) == 0
+    shown = capsys.readouterr().out
+    assert (shown.count("HR@7"), shown.count("NDCG@7"), shown.count("HR@5")) == (1, 1, 0)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

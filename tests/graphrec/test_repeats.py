@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_recommenders import walks, write_folder
 
+from graphrec.catalogue import Catalogue
 from graphrec.data import RecommendationData
 from graphrec.histories import Histories
 from graphrec.neural import NeuralRecommender
@@ -35,9 +36,10 @@ def test_seen_items_come_last_in_their_own_order() -> None:
 
 
 def test_the_message_names_sequence_and_item() -> None:
-    check_no_repeats(Histories.from_lists([[0, 1], [], [2, 1]]))
-    with pytest.raises(ValueError, match="sequence 1 .* item 4 .* 1 interactions"):
-        check_no_repeats(Histories.from_lists([[0, 1], [4, 2, 4]]))
+    catalogue = Catalogue(["a", "b", "c", "d", "e"])
+    check_no_repeats(Histories.from_lists([[0, 1], [], [2, 1]]), catalogue)
+    with pytest.raises(ValueError, match="sequence 1 .* item 'e' .* 1 interactions"):
+        check_no_repeats(Histories.from_lists([[0, 1], [4, 2, 4]]), catalogue)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -52,7 +54,7 @@ def test_models_rank_their_histories_last(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_log_with_repeats_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="sequence 0 .* item 5"):
+    with pytest.raises(ValueError, match="sequence 0 .* item 'i5'"):
         fitted(name, tmp_path, [[5, 6, 5], *WALKS])
 
 

@@ -50,7 +50,7 @@ def test_groups_are_reported_apart(model: Popularity, data: RecommendationData) 
     metrics = found.metrics()
     assert metrics["known target"]["HR@3"].value == 1.0  # ranks 3 (tied) and 1
     assert metrics["cold target"]["HR@3"].value == 0.0
-    assert list(metrics["all"]) == ["HR@1", "NDCG@1", "HR@3", "NDCG@3", "MRR"]
+    assert list(metrics["all"]) == ["HR@1", "NDCG@1", "HR@3", "NDCG@3", "HR@10", "NDCG@10", "MRR"]
 
 
 def test_groups_that_hold_all_rows_are_not_repeated(tmp_path: Path) -> None:

@@ -234,6 +234,13 @@ def test_configuration_survives_json():
     assert MolTCConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
 
 
+def test_models_of_before_score_classes_as_they_did():
+    """Promise: a configuration without the choice scores whole sentences, on which it was calibrated."""
+    values = asdict(tiny_config())
+    del values["decoding"]["class_scores"]
+    assert MolTCConfig.from_dict(values).decoding.class_scores == "labels"
+
+
 def test_same_seed_gives_the_same_model(pairs):
     table = pairs("ddi")
     first, second, other = (build(tiny_config(), table, seed=seed).state_dict() for seed in (4, 4, 5))
