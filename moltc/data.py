@@ -33,6 +33,9 @@ class EpochBatches(ResumableBatches):
     groups : int, the task of each of ``rows``, for temperature sampling.
     temperature : a task of n rows gives a share of an epoch's rows that goes with n ** temperature: 1 takes
         every row once, less gives small tasks more.
+    classes : int, the class of each of ``rows``; the classes of a task share its rows likewise.
+    class_temperature : the exponent of that share.
+    classes_from : first epoch in which classes count; before it tasks alone do.
     epoch_stride : added to every row once for each epoch before this one, so that a collator can tell
         epochs apart; 0: not.
     """
@@ -48,6 +51,9 @@ class EpochBatches(ResumableBatches):
         exchangeable: np.ndarray | None = None,
         groups: np.ndarray | None = None,
         temperature: float = 1.0,
+        classes: np.ndarray | None = None,
+        class_temperature: float = 1.0,
+        classes_from: int = 0,
         epoch_stride: int = 0,
     ) -> None:
         super().__init__()
@@ -56,8 +62,11 @@ class EpochBatches(ResumableBatches):
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
         self.shuffle, self.exchange, self.epoch_stride = shuffle, exchange, epoch_stride
         self.exchangeable = np.ones(len(rows), dtype=bool) if exchangeable is None else exchangeable
-        self.groups = None if groups is None or temperature == 1.0 else groups
-        self.temperature = temperature
+        none = np.zeros(len(rows), dtype=np.int64)
+        self.groups = none if groups is None else groups
+        self.classes = none if classes is None else classes
+        self.temperature, self.class_temperature = temperature, class_temperature
+        self.classes_from = classes_from
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_size)
@@ -67,7 +76,7 @@ class EpochBatches(ResumableBatches):
         rows = self.rows
         if self.shuffle:
             rng = np.random.default_rng([self.seed, self.epoch])
-            order = rng.permutation(len(rows)) if self.groups is None else self._sampled(rng)
+            order = self._sampled(rng) if self._exponents != (1.0, 1.0) else rng.permutation(len(rows))
             rows = rows[order]
             if self.exchange:
                 turned = rng.integers(0, 2, size=len(rows)) * self.exchangeable[order]
@@ -75,12 +84,20 @@ class EpochBatches(ResumableBatches):
         rows = rows + self.epoch_stride * self.epoch
         return np.array_split(rows, len(self))
 
+    @property
+    def _exponents(self) -> tuple[float, float]:
+        """Of the shares of tasks and of classes, in this epoch."""
+        return self.temperature, self.class_temperature if self.epoch >= self.classes_from else 1.0
+
     def _sampled(self, rng: np.random.Generator) -> np.ndarray:
-        """Positions of an epoch's rows with the tasks in their shares: a task gives all of its rows as often
-        as its share holds them, and a random part of them once more."""
-        assert self.groups is not None
-        members = [np.flatnonzero(self.groups == group) for group in np.unique(self.groups)]
-        shares = np.array([len(m) for m in members], dtype=np.float64) ** self.temperature
+        """Positions of an epoch's rows with tasks and classes in their shares: a class gives all of its rows
+        as often as its share holds them, and a random part of them once more."""
+        of_tasks, of_classes = self._exponents
+        kinds, members = _members(np.stack([self.groups, self.classes]))
+        sizes = np.array([len(rows) for rows in members], dtype=np.float64)
+        task = np.unique(kinds[0], return_inverse=True)[1]
+        shares = sizes**of_classes
+        shares *= (np.bincount(task, sizes) ** of_tasks / np.bincount(task, shares))[task]
         ends = np.rint(np.cumsum(shares / shares.sum()) * len(self.rows)).astype(np.int64)
         wanted = np.diff(np.concatenate([[0], ends]))
         drawn = [
@@ -88,6 +105,13 @@ class EpochBatches(ResumableBatches):
             for m, count in zip(members, wanted.tolist(), strict=True)
         ]
         return rng.permutation(np.concatenate(drawn))
+
+
+def _members(columns: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Distinct columns of ``columns`` [2, N], [2, K], and the positions of each, ascending."""
+    kinds, kind = np.unique(columns, axis=1, return_inverse=True)
+    order = np.argsort(kind, kind="stable")
+    return kinds, np.split(order, np.cumsum(np.bincount(kind))[:-1])
 
 
 class PairDataModule(lightning.LightningDataModule):
@@ -112,6 +136,9 @@ class PairDataModule(lightning.LightningDataModule):
     max_test_pairs : test on only so many pairs of each task (seeded), where answers take long; the report
         counts them.
     temperature : share of a task of n pairs in joint training, n ** temperature; 1: every pair once an epoch.
+    class_temperature : share of a class of n pairs in the epochs that train the language model, n **
+        class_temperature; 1: every pair once. Less shows it the rare sentences of typed interactions more
+        often, while the epochs before, which train encoders and heads alone, keep the natural shares.
     exchange_typed : typed interactions are asked in both orders too, each with probability 0.5: the sentence
         of a directed class is then turned round. It goes without an auxiliary head, whose classes know no
         direction.
@@ -131,6 +158,7 @@ class PairDataModule(lightning.LightningDataModule):
         max_valid_pairs: int | None = None,
         max_test_pairs: int | None = None,
         temperature: float = 1.0,
+        class_temperature: float = 1.0,
         exchange_typed: bool = False,
         predict_split: Literal["train", "valid", "test", "all"] = "test",
     ) -> None:
@@ -142,6 +170,10 @@ class PairDataModule(lightning.LightningDataModule):
         if not 0.0 <= temperature <= 1.0:
             raise ValueError(
                 f"temperature lies between 0 (tasks alike) and 1 (pairs alike), not {temperature}"
+            )
+        if not 0.0 <= class_temperature <= 1.0:
+            raise ValueError(
+                f"class_temperature lies between 0 (classes alike) and 1 (pairs alike), not {class_temperature}"
             )
         if label_noise < 0:
             raise ValueError(f"label_noise must not be negative, got {label_noise}")
@@ -155,6 +187,7 @@ class PairDataModule(lightning.LightningDataModule):
             max_test_pairs,
             temperature,
         )
+        self.class_temperature, self.first_text_epoch = class_temperature, 0
         self.exchange_typed, self.predict_split = exchange_typed, predict_split
         self.table: PairTable | None = None
         self.make_collator: Callable[..., PairCollator] | None = None
@@ -226,6 +259,9 @@ class PairDataModule(lightning.LightningDataModule):
                 "exchangeable": exchangeable,
                 "groups": self.table.task[rows],
                 "temperature": self.temperature,
+                "classes": self._classes(collate, rows),
+                "class_temperature": self.class_temperature,
+                "classes_from": self.first_text_epoch,
                 "epoch_stride": 2 * len(self.table),
             }
         batches = EpochBatches(
@@ -236,6 +272,17 @@ class PairDataModule(lightning.LightningDataModule):
             **options,
         )
         return ResumableLoader(batches, 2 * len(self.table), collate, self.num_workers if train else 0)
+
+    def _classes(self, collate: PairCollator, rows: np.ndarray) -> np.ndarray | None:
+        """Class of each row, 0 in tasks without classes; None where they do not count."""
+        assert self.table is not None
+        if self.class_temperature == 1.0:
+            return None
+        typed = np.array([writer.task.kind.kind == "class" for writer in collate.writers])
+        if not typed.any():
+            raise ValueError("class_temperature is for typed interactions: leave it out")
+        labels = np.where(typed[self.table.task[rows]], self.table.label[rows], 0)
+        return labels.astype(np.int64)
 
     def _check_noise(self, tasks: list[Task]) -> None:
         if self.label_noise >= 0.5 and any(task.kind.kind == "binary" for task in tasks):
@@ -281,7 +328,7 @@ class PairDataModule(lightning.LightningDataModule):
 
     def settings(self) -> dict[str, str]:
         """What a resumed run must have in common with the run it goes on, as text."""
-        order = ("batch_size", "seed", "max_train_pairs", "max_valid_pairs", "temperature")
+        order = ("batch_size", "seed", "max_train_pairs", "max_valid_pairs", "temperature", "class_temperature")
         return {name: str(getattr(self, name)) for name in (*order, "label_noise", "shift", "exchange_typed")}
 
     def state_dict(self) -> dict[str, int]:

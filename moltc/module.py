@@ -104,6 +104,7 @@ class PairModule(lightning.LightningModule):
                 texts = training_texts(self.config, tasks, table, train)
                 self.model = MolTC.build(self.config, tasks, texts, seed=self.seed)
         self.data.make_collator = self.collator
+        self.data.first_text_epoch = self.optim.pretrain_epochs
         some_unused = self.optim.pretrain_epochs > 0 or len(self.moltc.tasks) > 1
         tell_of_unused_parameters(self.trainer.strategy, some_unused)
 

@@ -44,6 +44,20 @@ def test_temperature_gives_tasks_their_shares(case):
         assert set(counts) <= {share // size, share // size + 1}
 
 
+def test_class_temperature_shares_the_rows_of_each_task():
+    """Promise: n ** class_temperature within a task, from the epoch on that first trains text; tasks keep
+    their shares."""
+    groups, classes = np.repeat([0, 1], [100, 50]), np.repeat([0, 1, 0, 1], [81, 19, 25, 25])
+    options = {"groups": groups, "classes": classes, "class_temperature": 0.5, "classes_from": 2}
+    batches = EpochBatches(np.arange(150), 16, seed=0, shuffle=True, **options)
+    assert sorted(np.concatenate(epoch(batches, 1))) == list(range(150))
+    rows = np.concatenate(epoch(batches, 2))
+    shares = 100 * np.sqrt([81, 19]) / np.sqrt([81, 19]).sum()
+    found = np.bincount(2 * groups[rows] + classes[rows])
+    assert found.tolist() == [round(shares[0]), round(shares[1]), 25, 25]
+    assert epoch(batches, 3) != epoch(batches, 2)
+
+
 def test_temperature_sampling_depends_on_seed_and_epoch_alone():
     assert epoch(sampled(0.5), 1) == epoch(sampled(0.5), 1)
     assert epoch(sampled(0.5), 1) != epoch(sampled(0.5), 2)
@@ -64,6 +78,30 @@ def test_temperature_sampling_resumes():
 def test_temperature_has_its_bounds(pairs_folder, temperature):
     with pytest.raises(ValueError, match="temperature lies between 0"):
         data(pairs_folder("solvation"), temperature=temperature)
+
+
+@pytest.mark.parametrize("temperature", [-0.1, 1.5], ids=["negative", "above-one"])
+def test_class_temperature_has_its_bounds(pairs_folder, temperature):
+    with pytest.raises(ValueError, match="class_temperature lies between 0"):
+        data(pairs_folder("solvation"), class_temperature=temperature)
+
+
+def test_class_temperature_needs_classes(make_joint):
+    """Promise: an option that would do nothing is refused."""
+    with pytest.raises(ValueError, match="class_temperature is for typed interactions"):
+        make_joint("solvation", class_temperature=0.5).train_dataloader()
+
+
+def test_rare_classes_are_shown_more_often(make_joint):
+    """Promise: through the data module, with the classes of the table; so many rows an epoch as before."""
+    module = make_joint("typed-ddi", class_temperature=0.0)
+    rows = module.rows("train")
+    label = module.table.label.copy()
+    label[rows] = np.arange(len(rows)) < 3
+    module.table = replace(module.table, label=label)
+    given = np.concatenate(list(module.train_dataloader().batch_sampler)) % len(label)
+    assert len(given) == len(rows)
+    assert abs(label[given].sum() - len(rows) / 2) <= 0.5
 
 
 @pytest.fixture
