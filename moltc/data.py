@@ -173,7 +173,8 @@ class PairDataModule(lightning.LightningDataModule):
             )
         if not 0.0 <= class_temperature <= 1.0:
             raise ValueError(
-                f"class_temperature lies between 0 (classes alike) and 1 (pairs alike), not {class_temperature}"
+                "class_temperature lies between 0 (classes alike) and 1 (pairs alike), "
+                f"not {class_temperature}"
             )
         if label_noise < 0:
             raise ValueError(f"label_noise must not be negative, got {label_noise}")
@@ -328,8 +329,9 @@ class PairDataModule(lightning.LightningDataModule):
 
     def settings(self) -> dict[str, str]:
         """What a resumed run must have in common with the run it goes on, as text."""
-        order = ("batch_size", "seed", "max_train_pairs", "max_valid_pairs", "temperature", "class_temperature")
-        return {name: str(getattr(self, name)) for name in (*order, "label_noise", "shift", "exchange_typed")}
+        order = ("batch_size", "seed", "max_train_pairs", "max_valid_pairs", "temperature")
+        noise = ("label_noise", "shift", "exchange_typed", "class_temperature")
+        return {name: str(getattr(self, name)) for name in (*order, *noise)}
 
     def state_dict(self) -> dict[str, int]:
         """Where the training epoch stands; kept with every checkpoint."""
