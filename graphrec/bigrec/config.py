@@ -106,7 +106,7 @@ class BigRecConfig(LanguageSettings):
             raise ValueError("layout 'instructions' shows titles alone: give form 'text' and states false")
         if self.ranking == "likelihood":
             raise ValueError("ranking 'likelihood' scores titles as windows show them: give layout 'windows'")
-        if self.pretrained is None and self.vocabulary == "words":
+        if self.pretrained is None and self.vocabulary != "bpe":
             raise ValueError("instructions are more than words of titles: give vocabulary 'bpe'")
 
     def _check_weighting(self) -> None:

@@ -28,8 +28,8 @@ class LanguageSettings:
         tied: its output layer is its table of token embeddings.
         dropout: share of embedded features, and of a model from scratch of attention weights, dropped while
             training.
-        vocabulary: of the model from scratch: "words", every word of the titles is a token; "bpe", pieces of
-            words.
+        vocabulary: of the model from scratch: "words", every word of the titles is a token; "titles", every
+            title is one, so that a text-only model is one of ids; "bpe", pieces of words.
         vocabulary_size: tokens learnt by "bpe".
         lora_rank, lora_alpha, lora_dropout, lora_targets: of "lora"; by default Llama's seven projections.
         quantization: of the frozen weights of a pre-trained model, "none", "4bit" or "8bit".
@@ -64,7 +64,7 @@ class LanguageSettings:
     inner: int | None = None
     tied: bool = True
     dropout: float = 0.1
-    vocabulary: Literal["words", "bpe"] = "words"
+    vocabulary: Literal["words", "titles", "bpe"] = "words"
     vocabulary_size: int = 2000
     lora_rank: int = 8
     lora_alpha: int = 32
@@ -121,9 +121,9 @@ class LanguageSettings:
             raise ValueError(
                 "a pre-trained model keeps its token embeddings: give token_start 'random' with it"
             )
-        if self.pretrained is None and self.vocabulary == "words" and self.end_mark == "newline":
+        if self.pretrained is None and self.vocabulary != "bpe" and self.end_mark == "newline":
             raise ValueError(
-                "a vocabulary of words has no line break: give end_mark 'end', or vocabulary 'bpe'"
+                f"a vocabulary of {self.vocabulary} has no line break: give end_mark 'end', or vocabulary 'bpe'"
             )
         if self.pretrained is None and (self.random_init or self.num_layers is not None):
             raise ValueError(

@@ -1,6 +1,7 @@
-"""The tokenizer of a model from scratch: every word of the titles is a token, or pieces of words are.
+"""The tokenizer of a model from scratch: every word of the titles is a token, or pieces of words, or titles.
 
 With words as tokens most titles own a word, so that an embedding can start from the vector of its item.
+With whole titles as tokens all do, and a word that two titles share says nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from moltc.backbone.prompt import PromptBuilder
@@ -32,6 +33,13 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     return wrapped
 
 
+def title_tokenizer(titles: Iterable[str], texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer to which every title is one token, and so is every word of other texts."""
+    wrapped = word_tokenizer(texts)
+    wrapped.add_tokens([AddedToken(t, single_word=True, normalized=False) for t in sorted(set(titles))])
+    return wrapped
+
+
 def catalogue_tokenizer(
     titles: Sequence[str], texts: Sequence[str] = (), *, vocabulary: str = "words", size: int = 2000
 ) -> PreTrainedTokenizerFast:
@@ -40,11 +48,13 @@ def catalogue_tokenizer(
     Args:
         titles: of its items.
         texts: what else is written around them.
-        vocabulary: "words" or "bpe".
+        vocabulary: "words", "titles" or "bpe".
         size: tokens learnt by "bpe".
     """
     if vocabulary == "words":
         return word_tokenizer([*titles, *texts])
+    if vocabulary == "titles":
+        return title_tokenizer(titles, texts)
     return train_tokenizer([*titles, *texts], vocab_size=size)
 
 

@@ -46,6 +46,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "hybrid": {},
     "text-alone": {"form": "text", "sources": (), "token_start": "random"},
     "token": {"form": "token", "projector": "linear"},
+    "whole-titles": {"vocabulary": "titles"},
+    "candidates-of-whole-titles": {"layout": "candidates", "num_candidates": 4, "vocabulary": "titles"},
     "pieces-of-words": {"vocabulary": "bpe", "vocabulary_size": 280, "tied": False},
     "candidates": {"layout": "candidates", "num_candidates": 4},
 }
