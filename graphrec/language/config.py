@@ -123,7 +123,8 @@ class LanguageSettings:
             )
         if self.pretrained is None and self.vocabulary != "bpe" and self.end_mark == "newline":
             raise ValueError(
-                f"a vocabulary of {self.vocabulary} has no line break: give end_mark 'end', or vocabulary 'bpe'"
+                f"a vocabulary of {self.vocabulary} has no line break: give end_mark 'end', or vocabulary "
+                "'bpe'"
             )
         if self.pretrained is None and (self.random_init or self.num_layers is not None):
             raise ValueError(
