@@ -44,6 +44,8 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         if self.max_epochs < 0 and self.max_steps < 0 and self.max_time is None:
             raise ValueError("training needs an end: give max_epochs, max_steps or max_time")
+        if self.max_epochs == 0 or self.max_steps == 0:
+            raise ValueError("max_epochs 0 or max_steps 0 would train nothing; give a number from 1, or -1")
         if self.validate_every < 0:
             raise ValueError(f"validate_every must be 0 or a number of epochs, not {self.validate_every}")
         if self.patience and not self.validate_every:

@@ -5,6 +5,7 @@ Rows are counted from 1 without the header line. A line that cannot be used is a
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from dataclasses import dataclass, field
@@ -86,6 +87,8 @@ def read_cells(path: Path, how: TextFormat | None = None) -> Cells:
 def _decoded(path: Path, encoding: str | None) -> tuple[str, str, pl.DataFrame]:
     """Content, encoding, and the lines (``row`` from 1, ``value``) that are not UTF-8."""
     data = path.read_bytes()
+    if encoding is None and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path} begins as UTF-16 does; give its encoding, utf-16.")
     none = pl.DataFrame(schema={"row": pl.Int64, "value": pl.String})
     try:
         return data.decode(encoding or "utf-8-sig"), encoding or "utf-8", none

@@ -114,6 +114,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise DataError("--keep-duplicates has no effect without --time; leave it out.")
     if min(arguments.min_user, arguments.min_item) < 1:
         raise DataError("--min-user and --min-item are counts of one or more.")
+    if arguments.separator == "":
+        raise DataError("--separator is empty; leave it out for that of the file's ending.")
+    if arguments.titles and not arguments.titles.is_file():
+        raise DataError(f"--titles: there is no file {arguments.titles}.")
 
 
 def _plan(arguments: argparse.Namespace) -> SplitPlan:

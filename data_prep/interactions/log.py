@@ -148,6 +148,11 @@ def drop_rare(raw: RawLog, *, min_items: int, min_users: int) -> RawLog:
         if len(fewer) == len(frame):
             break
         frame = fewer
+    if not len(frame):
+        raise DataError(
+            f"No interaction is left of {len(raw.frame):,} with at least {min_items} in a sequence and "
+            f"{min_users} of an item; ask for fewer."
+        )
     left_out = len(raw.frame) - len(frame)
     if not left_out:
         return raw

@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from graphrec.data import RecommendationData
-    from graphrec.fairness.report import FairnessReport
+    from graphrec.fairness.report import FairnessReport, check_place
     from graphrec.fairness.study import study
     from graphrec.recommender import Recommender
 
@@ -98,9 +98,10 @@ def run(options: argparse.Namespace) -> int:
     chosen = _options(options)
     model = Recommender.from_pretrained(options.model)
     data = RecommendationData.load(options.data)
+    folder = Path(options.out) if options.out else Path(options.model).parent / "fairness"
+    check_place(folder, data.manifest)
     studies = study(model, data, tuple(options.groups), chosen)
     report = FairnessReport(options.label or model.name, data.manifest, chosen, studies)
-    folder = Path(options.out) if options.out else Path(options.model).parent / "fairness"
     written = report.write(folder)
     _print(report)
     if options.tracking == "wandb":

@@ -31,6 +31,23 @@ TARGET_WORDS = {
 }
 
 
+def check_place(folder: Path, manifest: Manifest) -> None:
+    """Reports of other data are not overwritten.
+
+    Raises:
+        ValueError: the folder has one.
+    """
+    path = folder / REPORT
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if before.get("hash") != manifest.hash:
+        raise ValueError(
+            f"{folder} has the report of other data ({before.get('data')}, {before.get('protocol')}); "
+            "give --out for this one"
+        )
+
+
 @dataclass(frozen=True)
 class FairnessReport:
     """What was studied, and what was found.

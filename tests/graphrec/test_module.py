@@ -184,6 +184,8 @@ def test_each_step_has_a_seed_of_its_own() -> None:
     ("changes", "message"),
     [
         pytest.param({"max_epochs": -1}, "training needs an end", id="endless"),
+        pytest.param({"max_epochs": 0}, "would train nothing", id="no-epoch"),
+        pytest.param({"max_steps": 0}, "would train nothing", id="no-step"),
         pytest.param({"max_time": "2 minutes"}, "is no HH:MM:SS", id="time"),
         pytest.param({"validate_every": 0, "patience": 3}, "patience waits for validations", id="patience"),
         pytest.param({"validate_every": -1}, "validate_every must be 0", id="validate"),

@@ -71,11 +71,12 @@ def test_a_given_encoding_is_used(write):
     [
         (b"a,b\n1,\xe9\n", TextFormat(encoding="ascii"), "line 2 is not ascii: byte 0xe9"),
         (b"a,b\n1,2\n", TextFormat(encoding="klingon"), "no encoding 'klingon'"),
+        ("a,b\n1,2\n".encode("utf-16"), TextFormat(), "begins as UTF-16 does; give its encoding"),
         (b" \n", None, "is empty"),
         (b"a,a\n1,2\n", None, "several columns of one name"),
         (b"1::2\n", TextFormat("::", ("a", "b", "c")), "no line of 3 fields"),
     ],
-    ids=["wrong encoding", "unknown encoding", "empty", "names twice", "wrong names"],
+    ids=["wrong encoding", "unknown encoding", "utf-16", "empty", "names twice", "wrong names"],
 )
 def test_files_that_cannot_be_read_say_why(write, content, how, message):
     with pytest.raises(DataError, match=message):

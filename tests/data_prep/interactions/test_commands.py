@@ -101,11 +101,25 @@ def test_a_log_without_a_header(tmp_path, capsys):
         (("--fractions", "0.8", "0.1", "0.1"), "Leave-one-out has neither fractions"),
         (("--min-rating", "3"), "--min-rating needs --rating"),
         (("--min-user", "0"), "counts of one or more"),
+        (("--min-user", "3000"), "at least 3000 in a sequence and 1 of an item; ask for fewer"),
+        (("--separator", ""), "--separator is empty"),
+        (("--titles", "missing.csv"), "--titles: there is no file missing.csv"),
         (("--draws", "3"), "need a number of candidates"),
         (("--candidates", "9"), "too few for 8 negatives"),
         (("--input", "missing.csv"), "missing.csv is not a file"),
     ],
-    ids=["column", "fractions", "rating", "count", "draws", "candidates", "file"],
+    ids=[
+        "column",
+        "fractions",
+        "rating",
+        "count",
+        "nothing left",
+        "separator",
+        "titles",
+        "draws",
+        "candidates",
+        "file",
+    ],
 )
 def test_what_can_be_mended_is_told_in_a_line(run, options, message):
     code, printed = run(*options)

@@ -39,6 +39,17 @@ def test_report_is_written_beside_the_model(
     assert list(content["groups"]["genres"]["arms"]) == ["model", "reranked", "calibrated"]
 
 
+def test_a_report_of_other_data_is_not_overwritten(asked: list[str], tmp_path: Path) -> None:
+    given = [*asked, "--groups", "genres", "--no-calibration", "--no-decoding"]
+    assert fairness(*given) == 0
+    assert fairness(*given) == 0
+    path = tmp_path / "run" / "fairness" / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hash": "another"}))
+    with pytest.raises(ValueError, match="has the report of other data .* give --out"):
+        fairness(*given)
+    assert fairness(*given, "--out", str(tmp_path / "other")) == 0
+
+
 def test_shares_of_a_file(asked: list[str], tmp_path: Path) -> None:
     wanted = {"all": 0.2, "even": 0.5, "odd": 0.3}
     path = tmp_path / "shares.json"
