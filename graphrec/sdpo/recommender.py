@@ -33,6 +33,7 @@ from graphrec.language.recommender import LanguageRecommender
 from graphrec.language.titles import all_titles
 from graphrec.language.towers import ItemInputs
 from graphrec.neural import NeuralRecommender
+from graphrec.ranking import metric_value, protocol_ranks
 from graphrec.recommender import FitReport, Floats, Recommender
 from graphrec.sdpo.config import SDPOConfig
 from graphrec.sdpo.leakage import Lists, halves, leakage_probe, told
@@ -297,6 +298,10 @@ class SDPO(NeuralRecommender):
                 f"reference: {cached.sums.size} titles of {len(cached.sums)} rows, {cached.tokens} tokens, "
                 f"in {cached.seconds:.1f} s, {cached.seconds / seconds:.0%} of the run"
             )
+        if len(data.valid) and data.valid.candidates is not None:
+            name, start = data.manifest.metric, Recommender.from_pretrained(self.config.start)
+            score = metric_value(name, protocol_ranks(start, data.valid, data.manifest))
+            yield f"{name} of the start on validation rows: {score:.4f}"
         yield from self.leakage(data)
 
     def leakage(self, data: RecommendationData) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,7 @@ def test_the_run_tells_what_the_reference_cost_and_what_lists_give_away(
     model = SDPO(replace(SMALL, start=str(starts["windows"])))
     report = model.fit(data, trainer=TrainerConfig(max_epochs=-1, max_steps=1, validate_every=0))
     told = "\n".join(report.notes)
+    assert re.search(r"of the start on validation rows: 0\.\d{4}", told)
     assert "reference: 240 titles of 40 rows" in told
     assert "test lists: leakage probe" in told
 
