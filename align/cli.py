@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-LIGHTNING = ("fit", "validate", "test", "predict")
+from moltc.backbone.command_line import LIGHTNING
 
 
 def main(argv: Sequence[str] | None = None) -> int:

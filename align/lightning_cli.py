@@ -11,20 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import lightning
-import yaml
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.table import Table
 
-from align.cli import LIGHTNING
 from align.data import PreferenceDataModule
 from align.module import PreferenceModule
 from align.plots import margin_histogram
@@ -32,49 +25,19 @@ from align.predictions import write_predictions
 from align.report import format_metric, plot_curves, read_curves, write_report
 from align.results import held_out_results
 from align.training import MarginHistograms, Samples, reward_margins
-from data_prep.errors import DataError
-from moltc.backbone.checkpoint import CheckpointError
-from moltc.backbone.command_line import TRAINER_DEFAULTS, chosen_seed, run_quietly
-from moltc.backbone.lineage import Lineage
-from moltc.backbone.selection import BestCheckpoint, StopEarly
+from moltc.backbone.run_cli import RunCLI, run_cli
 from moltc.backbone.tracking import RunTracker, WandbConfig
-from moltc.backbone.training import AtomicCheckpointIO, LastCheckpoint
-
-USER_ERRORS = (CheckpointError, DataError, ValueError, OSError, MisconfigurationException)
 
 
-class TrackedConfig(SaveConfigCallback):
-    """Saves the resolved configuration with the run; a tracker gets it too, and the report of the data."""
-
-    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        tracker = next((logger for logger in trainer.loggers if isinstance(logger, RunTracker)), None)
-        if tracker is None or stage == "predict":
-            return
-        tracker.log_hyperparams(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
-        report = Path(self.config.data.folder) / "report.json"
-        if report.is_file():
-            tracker.log_artifact(report, name=f"data-report-{report.parent.name}", kind="data-report")
-
-
-class PreferenceCLI(LightningCLI):
+class PreferenceCLI(RunCLI):
     """The command line of :class:`align.module.PreferenceModule`."""
 
+    program = "align"
+    better = "a lower loss"
+
     def add_arguments_to_parser(self, parser: Any) -> None:
-        parser.link_arguments("seed_everything", "model.seed", compute_fn=chosen_seed)  # one seed for all
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=chosen_seed)
+        super().add_arguments_to_parser(parser)
         parser.link_arguments("model.loss.method", "data.targets_only", compute_fn=_imitates)
-        parser.add_argument(
-            "--checkpoint_every",
-            type=int,
-            default=200,
-            help="steps between resume checkpoints within an epoch; 0: at epoch ends only",
-        )
-        parser.add_argument(
-            "--early_stopping",
-            type=int,
-            default=0,
-            help="stop after so many validations without a lower loss; 0: never",
-        )
         parser.add_argument(
             "--samples",
             type=int,
@@ -82,96 +45,19 @@ class PreferenceCLI(LightningCLI):
             help="validation prompts answered greedily at each validation (samples/step-N.jsonl); 0: none",
         )
         parser.add_argument("--sample_tokens", type=int, default=64, help="longest such answer")
-        parser.add_argument(
-            "--tracking",
-            type=Literal["none", "wandb"],
-            default="none",
-            help="wandb: keep the run on Weights & Biases too, offline where no API key is found",
-        )
-        parser.add_class_arguments(WandbConfig, "wandb")
 
-    def _parse_ckpt_path(self) -> None:
-        """Checkpoints hold no options here; they are read, and checked, when they are loaded."""
+    def new_tracker(self, config: WandbConfig, root: Path, run_id: str | None) -> RunTracker:
+        return RunTracker(config, root, run_id, project="align")
 
-    @property
-    def root(self) -> Path:
-        """The run's folder."""
-        return Path(self.trainer.default_root_dir)
-
-    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
-        config = self._get(self.config_init, "trainer")
-        root = Path(config.default_root_dir or "runs/align")
-        limit = config.limit_test_batches
-        if isinstance(limit, int) or limit not in (None, 1.0):  # the integer 1 means one batch
-            raise ValueError("limit_test_batches would leave examples out of the results: leave it out")
-        self.lineage = Lineage(root, self._get(self.config_init, "ckpt_path"))
-        self.tracker = self._tracker(root)
-        plugins = config.plugins or []
-        bar = [RichProgressBar()] if config.enable_progress_bar is not False else []
-        ours = {
-            "default_root_dir": str(root),
-            "logger": self._loggers(root, config.logger),
-            "plugins": [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()],
-            "callbacks": [*(config.callbacks or []), *self._callbacks(root, config.limit_val_batches), *bar],
-            "use_distributed_sampler": False,  # the data module shares batches out itself
-        }
-        return super().instantiate_trainer(**(ours | kwargs))
-
-    def _tracker(self, root: Path) -> RunTracker | None:
-        """The W&B run of this start, if it is tracked: its checkpoint's, or a new one."""
-        config: WandbConfig = self._get(self.config_init, "wandb")
-        if self._get(self.config_init, "tracking") == "none":
-            if config != WandbConfig():
-                raise ValueError("the wandb options need --tracking wandb; add it, or leave them out")
-            return None
-        tracker = RunTracker(config, root, self.lineage.run_id, project="align")
-        if tracker.mode == "disabled":
-            return None
-        self.lineage.run_id = tracker.run_id
-        return tracker
-
-    def _loggers(self, root: Path, given: Any) -> Any:
-        """The configured loggers, metrics.csv if none, and the tracker beside them."""
-        if given is None or (self.tracker and given is True):
-            given = CSVLogger(root, name="logs")
-        if self.tracker is None:
-            return given
-        others = [] if given is False else given if isinstance(given, list) else [given]
-        return [*others, self.tracker]
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        with self.tracker or nullcontext():
-            super()._run_subcommand(subcommand)
-
-    def _callbacks(self, root: Path, validated: int | float | None) -> list[Any]:
-        """What watches, keeps and ends a run; the resume checkpoint is written when all others are done."""
-        patience = self._get(self.config_init, "early_stopping")
-        if patience and validated == 0:
-            raise ValueError("early_stopping needs validations: leave limit_val_batches out")
-        self.stopping = StopEarly(patience) if patience else None
-        every, folder = self._get(self.config_init, "checkpoint_every"), root / "checkpoints"
-        count, tokens = (self._get(self.config_init, name) for name in ("samples", "sample_tokens"))
-        return [
-            self.lineage,
-            Samples(root / "samples", count, tokens),
-            MarginHistograms(root / "margins"),
-            *filter(None, [self.stopping]),
-            BestCheckpoint(folder),
-            LastCheckpoint(folder / "last.ckpt", every),
-        ]
+    def watchers(self, root: Path) -> Sequence[Callback]:
+        samples = Samples(root / "samples", self.option("samples"), self.option("sample_tokens"))
+        return [samples, MarginHistograms(root / "margins")]
 
     def after_fit(self) -> None:
         """Take the best validated weights (the last if none was validated), test them, export."""
-        if self.trainer.interrupted or getattr(self.trainer, "fast_dev_run", False):
+        if not self.finished():
             return
-        say = Console(highlight=False)
-        if self.stopping and self.stopping.told:
-            say.print(self.stopping.told, markup=False)
-        best = next(c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
-        path: Path | None = Path(best.best_model_path)
-        if path is None or path.resolve().parent != (self.root / "checkpoints").resolve():
-            say.print("nothing was validated in this run's folder: its last weights are tested")
-            path = None
+        say, path = Console(highlight=False), self.best_weights()
         if self.datamodule.table.sizes().get("test"):
             self.trainer.test(self.model, self.datamodule, ckpt_path=path, verbose=False)
             self.after_test()
@@ -182,23 +68,14 @@ class PreferenceCLI(LightningCLI):
         if self.trainer.is_global_zero:
             export = self.root / "export"
             self.model.export(export)
-            if self.tracker:
-                self.tracker.log_artifact(export, name=f"model-{self.tracker.root.name}", kind="model")
+            self.log_export(export)
             say.print(f"model:  {export}", markup=False)
 
-    def before_validate(self) -> None:
-        self._needs_checkpoint()
-
-    def before_test(self) -> None:
-        self._needs_checkpoint()
-
-    def before_predict(self) -> None:
-        self._needs_checkpoint()
-
-    def _needs_checkpoint(self) -> None:
+    def need_weights(self) -> None:
         if not self._get(self.config, "ckpt_path") and self.model.start_from is None:
-            best = self.root / "checkpoints" / "best.ckpt"
-            raise ValueError(f"which weights? add --ckpt_path, e.g. {best}, or --model.start_from")
+            raise ValueError(
+                f"which weights? add --ckpt_path, e.g. {self.best_checkpoint}, or --model.start_from"
+            )
 
     def after_test(self) -> None:
         """Write the results of a test run; only the first process does."""
@@ -253,17 +130,5 @@ def run(command: str, arguments: Sequence[str] | None = None) -> int:
         "Found .* in eval mode",  # training without dropout
     )
 
-    def start() -> None:
-        PreferenceCLI(
-            PreferenceModule,
-            PreferenceDataModule,
-            args=None if arguments is None else list(arguments),
-            save_config_callback=TrackedConfig,
-            save_config_kwargs={"overwrite": True},
-            parser_kwargs={name: {"exit_on_error": False} for name in LIGHTNING} | {"exit_on_error": False},
-            seed_everything_default=0,
-            trainer_defaults=TRAINER_DEFAULTS,
-            auto_configure_optimizers=False,
-        )
-
-    return run_quietly("align", command, start, USER_ERRORS, quiet)
+    parts = (PreferenceModule, PreferenceDataModule)
+    return run_cli(PreferenceCLI, parts, command, arguments, quiet=quiet)

@@ -1,4 +1,5 @@
-"""The ``moltc`` command: ``fit | validate | test | predict`` (LightningCLI), ``answer`` and ``summarise``.
+"""The ``moltc`` command: ``fit | validate | test | predict`` (LightningCLI), ``answer``, ``summarise`` and
+``ensemble``.
 
 Heavy libraries are imported by the command that needs them, so that help is quick.
 """
@@ -9,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-LIGHTNING = ("fit", "validate", "test", "predict")
+from moltc.backbone.command_line import LIGHTNING
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     if parsed.command == "summarise":
         return _summarise(parsed.runs)
+    if parsed.command == "ensemble":
+        return _ensemble(parsed.runs, parsed.out, parsed.seed)
     from moltc.answer_cli import answer_command
 
     return answer_command(parsed)
@@ -82,7 +85,32 @@ def _parser() -> argparse.ArgumentParser:
         description="Print the test results of runs as a Markdown table: mean ± standard deviation.",
     )
     join.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run, e.g. runs/freesolv-0")
+    several = commands.add_parser(
+        "ensemble",
+        help="average the test answers of several runs (seeds) on one split",
+        description="Average the test answers of runs on the same pairs: numbers, or probabilities. Writes "
+        "OUT/test with predictions, metrics and a page; the spread between runs tells how sure they are.",
+    )
+    several.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run, e.g. runs/chchminer-0")
+    several.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
+    several.add_argument("--seed", type=int, default=0, help="of the intervals (default: 0)")
     return parser
+
+
+def _ensemble(runs: Sequence[str], out: str, seed: int) -> int:
+    from pathlib import Path
+
+    from moltc.ensemble import ensemble
+
+    try:
+        found = ensemble([Path(run) for run in runs], seed)
+        page = found.save(Path(out))
+    except (ValueError, OSError) as error:
+        print(f"moltc ensemble: {error}", file=sys.stderr)
+        return 2
+    found.print()
+    print(f"report: {page}")
+    return 0
 
 
 def _summarise(runs: Sequence[str]) -> int:

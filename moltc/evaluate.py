@@ -17,6 +17,7 @@ from moltc import plots
 from moltc.answering import Answers
 from moltc.baselines import PairArrays, baseline_names, naive_baselines
 from moltc.bootstrap import Metric
+from moltc.ensemble import CLASS_SCORES
 from moltc.model import MolTC
 from moltc.module import PairModule
 from moltc.pair_table import PairTable
@@ -81,6 +82,8 @@ def _evaluate_task(
         others |= _baselines(module, number, slow, seed, console)
     folder.mkdir(parents=True, exist_ok=True)
     frame = predictions(table, results.rows, results.labels, results.found, model)
+    if task.kind.kind == "class":
+        frame = frame.with_columns(pl.Series(CLASS_SCORES, results.found.scores))
     write_parquet(frame, folder / "predictions.parquet")
     title = f"{task.dataset}: {task.property}, test split ({len(results.rows)} pairs)"
     about: dict[str, Any] = {"title": title, "computed": task.computed, "unit": task.unit, "model_name": ROW}

@@ -14,6 +14,8 @@ QUIET = (
     "Checkpoint directory .* exists",  # a resumed run's own
     ".*treespec, LeafSpec.*",  # inside Lightning
 )
+LIGHTNING = ("fit", "validate", "test", "predict")
+"""The commands that Lightning runs."""
 TRAINER_DEFAULTS = {"log_every_n_steps": 1, "num_sanity_val_steps": 0, "enable_model_summary": False}
 
 
