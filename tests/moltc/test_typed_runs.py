@@ -16,6 +16,7 @@ from data_prep.cli import main as data_prep
 from moltc.answering import answer, calibrated
 from moltc.class_calibration import ClassCalibration
 from moltc.cli import main
+from moltc.ensemble import CLASS_SCORES
 from moltc.evaluate import evaluate
 from moltc.model import DecodingConfig
 from moltc.pair_towers import PairHeadConfig
@@ -45,6 +46,10 @@ def test_from_a_users_files_to_an_answer(tmp_path, capsys):
     frame = pl.read_parquet(root / "test/predictions.parquet")
     assert set(frame["text"]) <= {f"Interaction: {sentence}" for sentence in SENTENCES}
     assert frame["probability"].is_between(1 / 3, 1.0).all()  # of the most probable of three
+    each = np.exp(frame[CLASS_SCORES].to_numpy())
+    np.testing.assert_allclose(each.sum(axis=1), 1.0, atol=1e-4)
+    np.testing.assert_allclose(each.max(axis=1), frame["probability"].to_numpy(), atol=1e-5)
+    assert each.argmax(axis=1).tolist() == frame["class"].to_list()
     capsys.readouterr()
     assert main(["answer", "--model", str(root / "export"), "CCO", "c1ccccc1"]) == 0
     out = capsys.readouterr().out
