@@ -22,8 +22,8 @@ from data_prep.tables import write_parquet
 from moltc.bootstrap import Metric
 from moltc.class_metrics import class_metrics
 from moltc.metrics import binary_metrics, regression_metrics, sigmoid
-from moltc.report import JSON_NAME, print_metrics, write_report
-from moltc.summary import Row, read_results
+from moltc.report import print_metrics, write_report
+from moltc.summary import Row, read_results, results_file
 
 PREDICTIONS = "predictions.parquet"
 CLASS_SCORES = "log_probabilities"
@@ -60,8 +60,15 @@ class Ensemble:
         return f"MolTC, ensemble of {len(self.members)} (text answers)"
 
     def save(self, folder: Path) -> Path:
-        """Write predictions and report into ``folder``/test; returns the page."""
+        """Write predictions and report into ``folder``/test; returns the page.
+
+        Raises
+        ------
+        ValueError : the results of a member lie there.
+        """
         place = folder / "test"
+        if any(results_file(Path(run)).parent.resolve() == place.resolve() for run in self.members):
+            raise ValueError(f"{folder} is one of the runs, whose results would be lost; name another folder")
         place.mkdir(parents=True, exist_ok=True)
         write_parquet(self.answers, place / PREDICTIONS)
         return write_report(place, metrics=self.metrics, baselines=self.members, **self._about())
@@ -107,7 +114,7 @@ def ensemble(runs: Sequence[Path], seed: int = 0) -> Ensemble:
             f"{runs[0]} answered in free text, or was tested before classes kept their {CLASS_SCORES}; test "
             "it again, or leave it out"
         )
-    record = _record(runs[0])
+    record: dict[str, Any] = json.loads(results_file(runs[0]).read_text(encoding="utf-8"))
     kept = first.select([name for name in KEPT if name in first.columns])
     return Ensemble(
         title=str(record["title"]),
@@ -119,20 +126,9 @@ def ensemble(runs: Sequence[Path], seed: int = 0) -> Ensemble:
     )
 
 
-def _place(run: Path) -> Path:
-    """Where the results of a run, or of one task of it, lie."""
-    return run / "test" if (run / "test" / JSON_NAME).is_file() else run
-
-
-def _record(run: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((_place(run) / JSON_NAME).read_text(encoding="utf-8"))
-    return record
-
-
 def _answers(run: Path) -> pl.DataFrame:
     """Test answers of a run in the order of their ids."""
-    read_results(run)  # which says what to do where there are none
-    path = _place(run) / PREDICTIONS
+    path = results_file(run).with_name(PREDICTIONS)
     if not path.is_file():
         raise ValueError(f"{run} holds no test/{PREDICTIONS}; test it again")
     frame = pl.read_parquet(path)

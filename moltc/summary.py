@@ -14,8 +14,8 @@ from moltc.report import JSON_NAME, column_title, format_metric, metric_columns
 Row = dict[str, Metric]
 
 
-def read_results(run: Path) -> dict[str, Row]:
-    """Row name -> metrics of a run's test, the model first; of a run with several tasks name RUN/test/TASK.
+def results_file(run: Path) -> Path:
+    """Where the test results of a run lie; of a run with several tasks name RUN/test/TASK.
 
     Raises
     ------
@@ -26,7 +26,12 @@ def read_results(run: Path) -> dict[str, Row]:
         tasks = ", ".join(str(f.parent) for f in sorted(run.glob(f"test/*/{JSON_NAME}")))
         mend = f"name the folder of a task: {tasks}" if tasks else "test it first: moltc test --ckpt_path ..."
         raise ValueError(f"{run} holds no test/{JSON_NAME}; {mend}")
-    record = json.loads(file.read_text(encoding="utf-8"))
+    return file
+
+
+def read_results(run: Path) -> dict[str, Row]:
+    """Row name -> metrics of a run's test, the model first; see :func:`results_file`."""
+    record = json.loads(results_file(run).read_text(encoding="utf-8"))
     rows = {record.get("model", "model"): record["metrics"], **record["baselines"]}
     return {name: {key: _metric(value) for key, value in row.items()} for name, row in rows.items()}
 

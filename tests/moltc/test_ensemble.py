@@ -117,6 +117,17 @@ def test_runs_that_do_not_go_together(case: str, tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "out").exists()
 
 
+def test_a_member_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [
+        str(run_of(tmp_path / name, truth=[0.0, 1.0, 2.0, 3.0], value=[0.0, 1.0, 2.0, 5.0]))
+        for name in ("one", "two")
+    ]
+    before = (tmp_path / "two" / "test" / "metrics.json").read_bytes()
+    assert main(["ensemble", *names, "--out", names[1]]) == 2
+    assert "two is one of the runs" in capsys.readouterr().err
+    assert (tmp_path / "two" / "test" / "metrics.json").read_bytes() == before
+
+
 def test_one_run_is_no_ensemble(tmp_path: Path) -> None:
     run = run_of(tmp_path / "one", truth=[0.0] * 4, value=[0.0] * 4)
     with pytest.raises(ValueError, match="two runs at least"):
