@@ -13,7 +13,7 @@ from graphrec.neural import NeuralRecommender
 from graphrec.recommender import Recommender
 from graphrec.registry import MODELS, model_class
 from graphrec.trainer import TrainerConfig
-from moltc.backbone.tracking import WandbConfig
+from moltc.backbone.tracking import add_tracking
 
 Presets = Literal["default", "reference"]
 
@@ -65,13 +65,7 @@ def fit_parser(name: str, preset: str = "default") -> ArgumentParser:
     if issubclass(cls, NeuralRecommender):
         parser.add_class_arguments(TrainerConfig, "trainer")
         parser.add_argument("--resume", type=str | None, default=None, help="a checkpoint of this run")
-    parser.add_argument(
-        "--tracking",
-        type=Literal["none", "wandb"],
-        default="none",
-        help="wandb: keep the run on Weights & Biases too, offline where no API key is found",
-    )
-    parser.add_class_arguments(WandbConfig, "wandb")
+    add_tracking(parser)
     if preset == "reference":
         parser.set_defaults(_reference(cls))
     return parser

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import lightning
 import yaml
@@ -26,7 +26,7 @@ from moltc.backbone.checkpoint import CheckpointError
 from moltc.backbone.command_line import LIGHTNING, TRAINER_DEFAULTS, chosen_seed, run_quietly
 from moltc.backbone.lineage import Lineage
 from moltc.backbone.selection import BestCheckpoint, StopEarly
-from moltc.backbone.tracking import RunTracker, WandbConfig, data_summary
+from moltc.backbone.tracking import RunTracker, WandbConfig, add_tracking, data_summary
 from moltc.backbone.training import AtomicCheckpointIO, LastCheckpoint
 
 USER_ERRORS = (CheckpointError, DataError, ValueError, OSError, MisconfigurationException)
@@ -100,13 +100,7 @@ class RunCLI(LightningCLI):
             default=0,
             help=f"stop after so many validations without {self.better}; 0: never",
         )
-        parser.add_argument(
-            "--tracking",
-            type=Literal["none", "wandb"],
-            default="none",
-            help="wandb: keep the run on Weights & Biases too, offline where no API key is found",
-        )
-        parser.add_class_arguments(WandbConfig, "wandb")
+        add_tracking(parser)
 
     def _parse_ckpt_path(self) -> None:
         """Checkpoints hold no options here; they are read, and checked, when they are loaded."""

@@ -306,6 +306,17 @@ def flat_metrics(prefix: str, metrics: Mapping[str, Metric]) -> dict[str, float 
     return flat
 
 
+def add_tracking(parser: Any) -> None:
+    """The options ``--tracking`` and ``--wandb`` of a jsonargparse parser."""
+    parser.add_argument(
+        "--tracking",
+        type=Literal["none", "wandb"],
+        default="none",
+        help="wandb: keep the run on Weights & Biases too, offline where no API key is found",
+    )
+    parser.add_class_arguments(WandbConfig, "wandb")
+
+
 def data_summary(report: Path) -> dict[str, Any]:
     """What the configuration of a run says about its data: the main entries of a build's ``report.json``."""
     whole = json.loads(report.read_text(encoding="utf-8"))
