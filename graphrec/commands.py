@@ -33,7 +33,8 @@ def ranked(options: Namespace, split: Split) -> int:
     there = None if options.out or not (folder / RANKS).is_file() else Evaluation.load(folder).task.hash
     if there not in (None, data.manifest.hash):
         raise ValueError(f"{folder} holds results of another ranking task; say where with --out FOLDER")
-    found = evaluate(model, data, split, label=options.label)
+    only = options.candidates_only
+    found = evaluate(model, data, split, label=options.label, candidates_only=only)
     print_metrics(found, found.save(folder, Bootstrap(seed=options.seed)))
     Console(highlight=False).print(f"ranks: {folder}", markup=False)
     return 0
@@ -118,20 +119,23 @@ def _histories(given: Sequence[str] | None, path: str | None) -> list[list[str]]
 def compared(options: Namespace) -> int:
     """``graphrec compare``: several runs on the same rows."""
     found = [Evaluation.load(Path(run)) for run in options.runs]
-    names = _shown_metrics(found[0], options.metrics)
+    names = _shown_metrics(found, options.metrics)
     sides = compare(found, join_seeds=options.join_seeds, bootstrap=Bootstrap(seed=options.seed))
     print_comparison(sides, names)
     return 0
 
 
-def _shown_metrics(evaluation: Evaluation, asked: list[str] | None) -> list[str]:
+def _shown_metrics(evaluations: Sequence[Evaluation], asked: list[str] | None) -> list[str]:
     """Those that were asked for, or the metric that decides and its companion."""
     if asked:
-        known = evaluation.columns
+        tables = [evaluation.columns for evaluation in evaluations]
+        known = [name for name in tables[0] if all(name in table for table in tables)]
         if unknown := [name for name in asked if name not in known]:
-            raise ValueError(f"there is no {', '.join(unknown)} in these runs; there are {', '.join(known)}")
+            raise ValueError(
+                f"there is no {', '.join(unknown)} in all of these runs; there are {', '.join(known)}"
+            )
         return asked
-    metric = evaluation.task.metric
+    metric = evaluations[0].task.metric
     if metric.startswith("HitRatio"):
         return [metric]
     length = metric.partition("@")[2]
@@ -173,7 +177,7 @@ def baselines(options: Namespace) -> int:
             say.print(f"{baseline.label}: {best.settings}, validation {best.score:.4f}", markup=False)
         model.fit(data, refit_on_trainval=options.refit_on_trainval)
         result = evaluate(model, data, "test", label=baseline.label)
-        names = names or _shown_metrics(result, options.metrics)
+        names = names or _shown_metrics([result], options.metrics)
         if options.out:
             result.save(Path(options.out) / baseline.label.replace(", ", "_").replace(" ", "_") / "test")
         found.append(result)

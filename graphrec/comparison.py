@@ -7,7 +7,7 @@ lot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ class Side:
 def compare(
     evaluations: Sequence[Evaluation], *, join_seeds: bool = False, bootstrap: Bootstrap | None = None
 ) -> list[Side]:
-    """Metrics of every model, and its paired differences to the first.
+    """Metrics of every model, and its paired differences to the first; metrics that all of them have.
 
     Args:
         evaluations: of the same rows.
@@ -70,9 +70,10 @@ def compare(
     bootstrap = bootstrap or Bootstrap()
     sides: list[Side] = []
     first: dict[str, Floats] = {}
+    shared = set.intersection(*(set(evaluation.columns) for evaluation in evaluations))
     for label, runs in _labelled(evaluations, join_seeds):
-        columns = _mean_columns(runs)
-        metrics = bootstrap.estimate(mean_statistic(columns), len(runs[0].ranks))
+        columns = _mean_columns(runs, shared)
+        metrics = bootstrap.estimate(mean_statistic(columns), len(runs[0]))
         differences = {
             name: paired_difference(columns[name], first[name], bootstrap) for name in columns if first
         }
@@ -131,7 +132,7 @@ def _labelled(evaluations: Sequence[Evaluation], join_seeds: bool) -> list[tuple
     return [(label, [evaluation]) for label, evaluation in zip(named, evaluations, strict=True)]
 
 
-def _mean_columns(runs: Sequence[Evaluation]) -> dict[str, Floats]:
-    """Each metric row by row, averaged over runs, ``[B]``."""
+def _mean_columns(runs: Sequence[Evaluation], names: Collection[str]) -> dict[str, Floats]:
+    """Each named metric row by row, averaged over runs, ``[B]``."""
     tables = [run.columns for run in runs]
-    return {name: np.mean([table[name] for table in tables], axis=0) for name in tables[0]}
+    return {name: np.mean([table[name] for table in tables], axis=0) for name in tables[0] if name in names}

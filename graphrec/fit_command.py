@@ -27,7 +27,7 @@ from graphrec.data import RecommendationData
 from graphrec.neural import NeuralRecommender
 from graphrec.recommender import FitReport, Recommender
 from graphrec.registry import MODELS, model_class
-from graphrec.results import Split, evaluate
+from graphrec.results import Split, check_candidates, evaluate
 from graphrec.tables import print_metrics
 from graphrec.trainer import TrainerConfig
 from graphrec.tuning import Trial, tune
@@ -65,6 +65,8 @@ class Run:
         self.options = options
         self.folder = Path(options.out)
         self.data = RecommendationData.load(options.data.folder)
+        if options.candidates_only:
+            check_candidates(self.data)
         self.model: Recommender = model_class(options.model.name)(model_config(options))
         self.trainer = TrainerConfig(**options.trainer.as_dict()) if "trainer" in options else None
         self.config = parser.dump(options, skip_none=False)
@@ -142,7 +144,8 @@ class Run:
 
     def _evaluate(self, split: Split) -> None:
         label, seed = self.options.label, self.options.seed_everything
-        found = evaluate(self.model, self.data, split, label=label, seed=seed)
+        only = self.options.candidates_only
+        found = evaluate(self.model, self.data, split, label=label, seed=seed, candidates_only=only)
         metrics = found.save(self.folder / split, Bootstrap(seed=seed))
         print_metrics(found, metrics)
         if self.tracker and split == "test":

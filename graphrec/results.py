@@ -58,15 +58,25 @@ class Evaluation:
 
     Attributes:
         task: what they are ranks of.
-        ranks: of each target among the whole catalogue, ``[B]``; infinity where it was not offered.
+        ranks: of each target among the whole catalogue, ``[B]``; infinity where it was not offered. None:
+            only candidates were ranked.
         draws: among the candidates of each draw, ``[B, draws]``; None where there are none.
         groups: rows that are also reported apart, by name, ``[B]`` each.
     """
 
     task: Task
-    ranks: Ranks
+    ranks: Ranks | None
     draws: Ranks | None = None
     groups: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.ranks is None and self.draws is None:
+            raise ValueError("nothing was ranked: give ranks, or draws")
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        ranked = self.draws if self.ranks is None else self.ranks
+        return 0 if ranked is None else len(ranked)
 
     @property
     def columns(self) -> Columns:
@@ -75,6 +85,8 @@ class Evaluation:
         if self.draws is not None:
             found["HitRatio@1"] = metric_column("HitRatio@1", self.draws)
             found["HitRatio@1, draw 0"] = metric_column("HitRatio@1", self.draws[:, 0])
+        if self.ranks is None:
+            return found
         ks = list(self.task.ks)
         kind, _, length = self.task.metric.partition("@")
         if kind in ("HR", "NDCG") and int(length) not in ks:  # the metric that decides is always shown
@@ -86,7 +98,7 @@ class Evaluation:
         """Means with intervals over rows, of all rows and of each group that has any."""
         estimate = (bootstrap or Bootstrap()).estimate
         columns = self.columns
-        every = np.ones(len(self.ranks), dtype=bool)
+        every = np.ones(len(self), dtype=bool)
         return {
             name: estimate(mean_statistic({key: column[rows] for key, column in columns.items()}), rows.sum())
             for name, rows in {"all": every, **self.groups}.items()
@@ -96,14 +108,15 @@ class Evaluation:
     def save(self, folder: Path, bootstrap: Bootstrap | None = None) -> dict[str, dict[str, Metric]]:
         """Write ``ranks.parquet`` and ``results.json``; returns the metrics."""
         metrics = self.metrics(bootstrap)
-        table = pl.DataFrame({"row": np.arange(len(self.ranks)), "rank": self.ranks, **self.groups})
+        ranks = {} if self.ranks is None else {"rank": self.ranks}
+        table = pl.DataFrame({"row": np.arange(len(self)), **ranks, **self.groups})
         if self.draws is not None:
             table = table.with_columns(draws=pl.Series(self.draws.tolist(), dtype=pl.List(pl.Float64)))
         with replacing(folder / RANKS) as partial:
             table.write_parquet(partial, metadata={"task": json.dumps(asdict(self.task))})
         content = {
             "task": asdict(self.task),
-            "rows": {name: int(rows.sum()) for name, rows in self.groups.items()} | {"all": len(self.ranks)},
+            "rows": {name: int(rows.sum()) for name, rows in self.groups.items()} | {"all": len(self)},
             "metrics": {
                 group: {name: metric._asdict() for name, metric in found.items()}
                 for group, found in metrics.items()
@@ -130,7 +143,8 @@ class Evaluation:
         draws = np.array(table["draws"].to_list()) if "draws" in table.columns else None
         groups = {name: table[name].to_numpy() for name, kind in table.schema.items() if kind == pl.Boolean}
         task = Task(**values | {"ks": tuple(values["ks"])})
-        return cls(task, table["rank"].to_numpy(), draws, groups)
+        ranks = table["rank"].to_numpy() if "rank" in table.columns else None
+        return cls(task, ranks, draws, groups)
 
 
 def evaluate(
@@ -140,17 +154,30 @@ def evaluate(
     *,
     label: str | None = None,
     seed: int | None = None,
+    candidates_only: bool = False,
 ) -> Evaluation:
     """Rank every row of a split by the protocol of its data.
 
+    Args:
+        model: what ranks.
+        data, split: which rows.
+        label, seed: kept with the ranks.
+        candidates_only: where targets are ranked among candidates, do not rank the whole catalogue as well.
+            For a language model that reads every title after every history, that is nearly all of the cost.
+
     Raises:
-        ValueError: the model's catalogue is not that of the data.
+        ValueError: the model's catalogue is not that of the data, the split has no rows, or only candidates
+            are asked for where there are none.
     """
     check_catalogue(model, data)
     rows, manifest = data.rows(split), data.manifest
     if not len(rows):
         raise ValueError(f"{data.folder} has no {split} rows: there is nothing to rank")
-    ranks = rank_rows(model, rows, filter_seen=manifest.filter_seen, ties=manifest.ties)
+    if candidates_only:
+        check_candidates(data)
+        ranks = None
+    else:
+        ranks = rank_rows(model, rows, filter_seen=manifest.filter_seen, ties=manifest.ties)
     draws = None if rows.candidates is None else candidate_ranks(model, rows, ties=manifest.ties)
     task = Task(
         hash=manifest.hash,
@@ -164,6 +191,15 @@ def evaluate(
         seed=seed,
     )
     return Evaluation(task, ranks, draws, _groups(rows, data))
+
+
+def check_candidates(data: RecommendationData) -> None:
+    """There must be candidate lists where they alone are to be ranked."""
+    if data.test.candidates is None:
+        raise ValueError(
+            f"{data.folder} has no candidate lists, its rows are ranked among the whole catalogue: leave "
+            "candidates_only out"
+        )
 
 
 def check_catalogue(model: Recommender, data: RecommendationData) -> None:

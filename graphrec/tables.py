@@ -11,7 +11,8 @@ from graphrec.comparison import Side
 from graphrec.results import Evaluation
 from moltc.backbone.bootstrap import Metric
 
-SAMPLED = "HitRatio@1: among sampled candidates, mean of {} draws; the others rank the whole catalogue"
+SAMPLED = "HitRatio@1: among sampled candidates, mean of {} draws"
+WHOLE = "; the others rank the whole catalogue"
 
 
 def print_metrics(evaluation: Evaluation, metrics: Mapping[str, Mapping[str, Metric]]) -> None:
@@ -20,15 +21,21 @@ def print_metrics(evaluation: Evaluation, metrics: Mapping[str, Mapping[str, Met
     sizes = {name: int(evaluation.groups[name].sum()) for name in groups}
     table = Table(
         "metric",
-        f"all ({len(evaluation.ranks)})",
+        f"all ({len(evaluation)})",
         "95 % interval",
         *(f"{name} ({sizes[name]})" for name in groups),
         title=f"{task.label} on {task.data}, {task.protocol}, {task.split}",
-        caption=None if evaluation.draws is None else SAMPLED.format(evaluation.draws.shape[1]),
+        caption=_caption(evaluation),
     )
     for name, metric in metrics["all"].items():
         table.add_row(name, *_shown(metric), *(f"{metrics[group][name].value:.4f}" for group in groups))
     _print(table)
+
+
+def _caption(evaluation: Evaluation) -> str | None:
+    if evaluation.draws is None:
+        return None
+    return SAMPLED.format(evaluation.draws.shape[1]) + ("" if evaluation.ranks is None else WHOLE)
 
 
 def print_comparison(sides: Sequence[Side], names: Sequence[str]) -> None:

@@ -245,8 +245,19 @@ def test_simple_models_in_one_table(data: Path, tmp_path: Path, capsys: pytest.C
     assert "item_knn" in shown
     assert (tmp_path / "item_knn" / "test" / "ranks.parquet").is_file()
     assert "nope: no simple model; there are popularity" in refused(capsys, *command[:3], "--only", "nope")
+    fit_options = (
+        "fit",
+        "--model.name",
+        "popularity",
+        "--data.folder",
+        str(data),
+        "--candidates_only",
+        "true",
+    )
+    assert "has no candidate lists" in refused(capsys, *fit_options, "--out", str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
     options = ("--only", "popularity", "--metrics", "FOO")
-    assert "there is no FOO in these runs" in refused(capsys, *command[:3], *options)
+    assert "there is no FOO in all of these runs" in refused(capsys, *command[:3], *options)
 
 
 @pytest.mark.parametrize("metric", ["NDCG@7", "HR@7"])

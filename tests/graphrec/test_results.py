@@ -11,6 +11,7 @@ import pytest
 from tiny_recommenders import write_folder
 
 from data_prep.errors import DataError
+from graphrec.comparison import compare
 from graphrec.data import RecommendationData
 from graphrec.results import Evaluation, check_catalogue, evaluate
 from graphrec.simple import Popularity
@@ -85,6 +86,37 @@ def test_draws_come_back(tmp_path: Path) -> None:
     assert found.columns["HitRatio@1, draw 0"].tolist() == [1.0, 1.0, 0.0, 0.0]
     found.save(tmp_path)
     np.testing.assert_array_equal(Evaluation.load(tmp_path).draws, found.draws)
+
+
+def test_candidates_alone_leave_the_catalogue_unranked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = [[[1, 3], [2, 1]], [[0, 3], [0, 2]], [[3, 0], [0, 3]], [[3, 1], [3, 2]]]
+    folder = write_folder(tmp_path / "data", 4, TRAIN, TEST, TEST, candidates=lists, metric="HitRatio@1")
+    data = RecommendationData.load(folder)
+    model = Popularity()
+    model.fit(data)
+    whole = evaluate(model, data)
+    monkeypatch.delattr("graphrec.results.rank_rows")
+    found = evaluate(model, data, candidates_only=True)
+    assert len(found) == len(whole) == 4
+    assert list(found.columns) == ["HitRatio@1", "HitRatio@1, draw 0"]
+    np.testing.assert_array_equal(found.draws, whole.draws)
+    assert found.metrics()["cold target"] == {
+        name: whole.metrics()["cold target"][name] for name in found.columns
+    }
+    found.save(tmp_path)
+    assert Evaluation.load(tmp_path).ranks is None
+    sides = compare([whole, Evaluation.load(tmp_path)])
+    assert [list(side.metrics) for side in sides] == [list(found.columns)] * 2
+    assert sides[1].differences["HitRatio@1"].metric.value == 0
+
+
+def test_candidates_alone_need_candidates(model: Popularity, data: RecommendationData) -> None:
+    with pytest.raises(ValueError, match="has no candidate lists.*leave candidates_only out"):
+        evaluate(model, data, candidates_only=True)
+    with pytest.raises(ValueError, match="nothing was ranked"):
+        Evaluation(evaluate(model, data).task, None)
 
 
 def test_absent_and_foreign_ranks(tmp_path: Path) -> None:
