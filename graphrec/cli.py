@@ -69,9 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         ranked.add_argument("--out", metavar="FOLDER", help="where ranks go (default: beside the model)")
         ranked.add_argument("--label", help="what tables call the model (default: its name)")
         ranked.add_argument("--seed", type=int, default=0, help="of the bootstrap intervals (default: 0)")
-        ranked.add_argument(
-            "--candidates-only", action="store_true", help="do not rank the whole catalogue too"
-        )
+        ranked.add_argument("--candidates-only", action="store_true", help="not the whole catalogue too")
     predict = _reads_model(commands, "predict", "the best items for every row of a split, as Parquet")
     predict.add_argument("--data", required=True, metavar="FOLDER", help="folder written by data-prep")
     predict.add_argument("--split", choices=["valid", "test"], default="test")

@@ -30,14 +30,23 @@ def ranked(options: Namespace, split: Split) -> int:
     model = Recommender.from_pretrained(options.model)
     data = RecommendationData.load(options.data)
     folder = Path(options.out) if options.out else Path(options.model).parent / split
-    there = None if options.out or not (folder / RANKS).is_file() else Evaluation.load(folder).task.hash
-    if there not in (None, data.manifest.hash):
-        raise ValueError(f"{folder} holds results of another ranking task; say where with --out FOLDER")
-    only = options.candidates_only
-    found = evaluate(model, data, split, label=options.label, candidates_only=only)
+    if not options.out and (folder / RANKS).is_file():
+        _check_replaced(Evaluation.load(folder), folder, data, options.candidates_only)
+    found = evaluate(model, data, split, label=options.label, candidates_only=options.candidates_only)
     print_metrics(found, found.save(folder, Bootstrap(seed=options.seed)))
     Console(highlight=False).print(f"ranks: {folder}", markup=False)
     return 0
+
+
+def _check_replaced(there: Evaluation, folder: Path, data: RecommendationData, candidates_only: bool) -> None:
+    """What is replaced must be of the same task, and hold no more than what comes."""
+    if there.task.hash != data.manifest.hash:
+        raise ValueError(f"{folder} holds results of another ranking task; say where with --out FOLDER")
+    if candidates_only and there.ranks is not None:
+        raise ValueError(
+            f"{folder} holds ranks among the whole catalogue too, which would be lost: leave "
+            "--candidates-only out, or say where with --out FOLDER"
+        )
 
 
 def predict(options: Namespace) -> int:
@@ -119,21 +128,20 @@ def _histories(given: Sequence[str] | None, path: str | None) -> list[list[str]]
 def compared(options: Namespace) -> int:
     """``graphrec compare``: several runs on the same rows."""
     found = [Evaluation.load(Path(run)) for run in options.runs]
-    names = _shown_metrics(found, options.metrics)
     sides = compare(found, join_seeds=options.join_seeds, bootstrap=Bootstrap(seed=options.seed))
-    print_comparison(sides, names)
+    print_comparison(sides, _shown_metrics(found, options.metrics))
     return 0
 
 
 def _shown_metrics(evaluations: Sequence[Evaluation], asked: list[str] | None) -> list[str]:
     """Those that were asked for, or the metric that decides and its companion."""
     if asked:
-        tables = [evaluation.columns for evaluation in evaluations]
-        known = [name for name in tables[0] if all(name in table for table in tables)]
-        if unknown := [name for name in asked if name not in known]:
-            raise ValueError(
-                f"there is no {', '.join(unknown)} in all of these runs; there are {', '.join(known)}"
-            )
+        for evaluation in evaluations:
+            known = evaluation.columns
+            if unknown := [name for name in asked if name not in known]:
+                raise ValueError(
+                    f"{evaluation.task.label} has no {', '.join(unknown)}; it has {'; '.join(known)}"
+                )
         return asked
     metric = evaluations[0].task.metric
     if metric.startswith("HitRatio"):

@@ -54,7 +54,7 @@ class Side:
 def compare(
     evaluations: Sequence[Evaluation], *, join_seeds: bool = False, bootstrap: Bootstrap | None = None
 ) -> list[Side]:
-    """Metrics of every model, and its paired differences to the first; metrics that all of them have.
+    """Metrics of every model that all of them have, and paired differences to the first model.
 
     Args:
         evaluations: of the same rows.

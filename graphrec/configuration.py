@@ -16,7 +16,7 @@ from graphrec.trainer import TrainerConfig
 from moltc.backbone.tracking import add_tracking
 
 Presets = Literal["default", "reference"]
-ONLY = "where rows have candidates, rank them alone, not the whole catalogue as well"
+RANKED = "rank candidates alone, not the whole catalogue too; for data whose metric is a HitRatio"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def fit_parser(name: str, preset: str = "default") -> ArgumentParser:
         help="settings tried on the validation rows: a list of values for each, or true for the usual ones",
     )
     parser.add_argument("--test", type=bool, default=True, help="rank the test rows at the end")
-    parser.add_argument("--candidates_only", type=bool, default=False, help=ONLY)
+    parser.add_argument("--candidates_only", type=bool, default=False, help=RANKED)
     if issubclass(cls, NeuralRecommender):
         parser.add_class_arguments(TrainerConfig, "trainer")
         parser.add_argument("--resume", type=str | None, default=None, help="a checkpoint of this run")

@@ -143,10 +143,16 @@ class Run:
             Console(highlight=False).print(line, markup=False)
 
     def _evaluate(self, split: Split) -> None:
-        label, seed = self.options.label, self.options.seed_everything
-        only = self.options.candidates_only
-        found = evaluate(self.model, self.data, split, label=label, seed=seed, candidates_only=only)
-        metrics = found.save(self.folder / split, Bootstrap(seed=seed))
+        options = self.options
+        found = evaluate(
+            self.model,
+            self.data,
+            split,
+            label=options.label,
+            seed=options.seed_everything,
+            candidates_only=options.candidates_only,
+        )
+        metrics = found.save(self.folder / split, Bootstrap(seed=options.seed_everything))
         print_metrics(found, metrics)
         if self.tracker and split == "test":
             self.tracker.log_results(metrics["all"], {}, [])

@@ -76,7 +76,8 @@ class Evaluation:
     def __len__(self) -> int:
         """Number of rows."""
         ranked = self.draws if self.ranks is None else self.ranks
-        return 0 if ranked is None else len(ranked)
+        assert ranked is not None
+        return len(ranked)
 
     @property
     def columns(self) -> Columns:
@@ -162,12 +163,12 @@ def evaluate(
         model: what ranks.
         data, split: which rows.
         label, seed: kept with the ranks.
-        candidates_only: where targets are ranked among candidates, do not rank the whole catalogue as well.
-            For a language model that reads every title after every history, that is nearly all of the cost.
+        candidates_only: rank candidates alone, not the whole catalogue as well. Only for data whose metric is
+            taken among candidates.
 
     Raises:
         ValueError: the model's catalogue is not that of the data, the split has no rows, or only candidates
-            are asked for where there are none.
+            are asked for and the metric is of the whole catalogue.
     """
     check_catalogue(model, data)
     rows, manifest = data.rows(split), data.manifest
@@ -194,11 +195,12 @@ def evaluate(
 
 
 def check_candidates(data: RecommendationData) -> None:
-    """There must be candidate lists where they alone are to be ranked."""
-    if data.test.candidates is None:
+    """Where candidates alone are ranked, they must be what the data's metric is taken among."""
+    metric = data.manifest.metric
+    if not metric.startswith("HitRatio"):
         raise ValueError(
-            f"{data.folder} has no candidate lists, its rows are ranked among the whole catalogue: leave "
-            "candidates_only out"
+            f"{data.folder} is decided by {metric} of the whole catalogue, which has to be ranked: set "
+            "candidates_only to false, or leave it out"
         )
 
 

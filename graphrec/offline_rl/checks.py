@@ -162,7 +162,10 @@ def _score(run: Path, metric: str, data: RecommendationData) -> float:
     results = json.loads(path.read_text(encoding="utf-8"))
     if results["task"]["hash"] != data.manifest.hash:
         raise DataError(f"{path} ranks another task than {data.folder}; test the model on these data")
-    return float(results["metrics"]["all"][metric]["value"])
+    metrics = results["metrics"]["all"]
+    if metric not in metrics:
+        raise DataError(f"{path} has no {metric}; test the model on the whole catalogue")
+    return float(metrics[metric]["value"])
 
 
 def _spread(values: np.ndarray) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import yaml
 from offline_runs import offline_runs
-from tiny_recommenders import write_walks
+from tiny_recommenders import write_folder, write_walks
 
 from graphrec.cli import main
 from graphrec.recommender import Recommender
@@ -233,7 +233,7 @@ def test_compare(run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFi
     third = fit(foreign, tmp_path / "third", "popularity")
     message = refused(capsys, "compare", str(run), str(third))
     assert "different ranking tasks are not compared" in message
-    assert "there is no HR@7" in refused(capsys, "compare", str(run), "--metrics", "HR@7")
+    assert "has no HR@7" in refused(capsys, "compare", str(run), "--metrics", "HR@7")
     assert "is not a file" in refused(capsys, "compare", str(tmp_path))
 
 
@@ -245,19 +245,50 @@ def test_simple_models_in_one_table(data: Path, tmp_path: Path, capsys: pytest.C
     assert "item_knn" in shown
     assert (tmp_path / "item_knn" / "test" / "ranks.parquet").is_file()
     assert "nope: no simple model; there are popularity" in refused(capsys, *command[:3], "--only", "nope")
-    fit_options = (
+    options = ("--only", "popularity", "--metrics", "FOO")
+    assert "popularity has no FOO; it has HR@" in refused(capsys, *command[:3], *options)
+
+
+def test_candidates_alone(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lists = [[[1, 3], [2, 1]], [[0, 3], [0, 2]]]
+    rows = [([0], 1), ([], 0)]
+    folder = write_folder(
+        tmp_path / "data", 4, [[0, 0, 1, 2]], rows, rows, candidates=lists, metric="HitRatio@1"
+    )
+    run = fit(folder, tmp_path / "run", "popularity", "--candidates_only", "true")
+    kept = pl.read_parquet(run / "test" / "ranks.parquet").columns
+    assert "draws" in kept
+    assert "rank" not in kept
+    shown = capsys.readouterr().out
+    assert "mean of 2 draws" in shown
+    assert "whole catalogue" not in shown
+
+    command = ["--model", str(run / "export"), "--data", str(folder)]
+    assert main(["validate", *command]) == 0
+    assert "the others rank the whole catalogue" in " ".join(capsys.readouterr().out.split())
+    message = refused(capsys, "validate", *command, "--candidates-only")
+    assert "which would be lost: leave --candidates-only out" in message
+    assert main(["validate", *command, "--candidates-only", "--out", str(tmp_path / "valid")]) == 0
+    whole = str(run / "valid")
+    assert main(["compare", whole, str(tmp_path / "valid")]) == 0
+    message = refused(capsys, "compare", whole, str(tmp_path / "valid"), "--metrics", "HR@10")
+    assert "popularity has no HR@10; it has HitRatio@1" in message
+
+
+def test_candidates_alone_decide_nothing_of_the_whole_catalogue(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
         "fit",
         "--model.name",
         "popularity",
         "--data.folder",
         str(data),
-        "--candidates_only",
-        "true",
-    )
-    assert "has no candidate lists" in refused(capsys, *fit_options, "--out", str(tmp_path / "run"))
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert "decided by NDCG@10 of the whole" in refused(capsys, *command, "--candidates_only", "true")
     assert not (tmp_path / "run").exists()
-    options = ("--only", "popularity", "--metrics", "FOO")
-    assert "there is no FOO in all of these runs" in refused(capsys, *command[:3], *options)
 
 
 @pytest.mark.parametrize("metric", ["NDCG@7", "HR@7"])

@@ -113,7 +113,7 @@ def test_candidates_alone_leave_the_catalogue_unranked(
 
 
 def test_candidates_alone_need_candidates(model: Popularity, data: RecommendationData) -> None:
-    with pytest.raises(ValueError, match="has no candidate lists.*leave candidates_only out"):
+    with pytest.raises(ValueError, match="decided by NDCG@10 of the whole catalogue.*set candidates_only to"):
         evaluate(model, data, candidates_only=True)
     with pytest.raises(ValueError, match="nothing was ranked"):
         Evaluation(evaluate(model, data).task, None)
