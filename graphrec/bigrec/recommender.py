@@ -104,18 +104,23 @@ class BigRec(LanguageRecommender):
         self.network.get_buffer(COUNTS).copy_(torch.from_numpy(counts))
         if config.reweight is not None:
             groups = groups_by_name(config.reweight, self.catalogue, histories, config.counting)
-            shown = self._shown(samples) if config.reweight_model else None
+            shown = self._shown(histories) if config.reweight_model else None
             self.reweighting = reweight(
                 groups, samples.histories, samples.targets, shown=shown, power=config.reweight_power
             )
             self._item_weights = torch.from_numpy(self.reweighting.item_weights).float()
 
-    def _shown(self, samples: Samples) -> Integers:
-        """What the model that weights oppose recommends first after some of the histories."""
+    def _shown(self, histories: Histories) -> Integers:
+        """Lists of the model that weights oppose, ``[B, 10]``, for some of the fitted users as they are now.
+
+        Whole histories, of which nothing is offered again: after a user's first few items other groups are left.
+        """
         model = SavedSource.load(str(self.config.reweight_model), self.catalogue).recommender
-        some = samples.drawn(SHOWN, np.random.default_rng(0)).histories
+        order = np.random.default_rng(0).permutation(len(histories))
+        some = histories.select(np.sort(order[:SHOWN]))
         parts = [
-            best_by_scores(model.scores(some[part]), 1, seen=some[part])[0] for part in model.parts(len(some))
+            best_by_scores(model.scores(some[part]), 10, seen=some[part])[0]
+            for part in model.parts(len(some))
         ]
         return np.concatenate(parts)
 
