@@ -113,7 +113,8 @@ class BigRec(LanguageRecommender):
     def _shown(self, histories: Histories) -> Integers:
         """Lists of the model that weights oppose, ``[B, 10]``, for some of the fitted users as they are now.
 
-        Whole histories, of which nothing is offered again: after a user's first few items other groups are left.
+        Nothing of their whole histories is offered again, and with many items gone other groups are left than
+        after a few.
         """
         model = SavedSource.load(str(self.config.reweight_model), self.catalogue).recommender
         order = np.random.default_rng(0).permutation(len(histories))
