@@ -57,8 +57,7 @@ class BigRecConfig(LanguageSettings):
             the data such as "genres"; None: every sample counts alike.
         reweight_model: folder of a saved recommender, such as this one without weights: what it recommends
             takes the place of the targets in the weights, which is no part of the paper; None: targets do.
-        reweight_power: of these weights; a model's lists answer them more than in proportion, so that with
-            reweight_model the full weights overshoot: choose a lower power on validation rows.
+        reweight_power: of these weights, below 1 to weaken them; choose it on validation rows.
         counting: of items with several groups, see :class:`~graphrec.fairness.groups.ItemGroups`.
     """
 
