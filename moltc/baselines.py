@@ -224,20 +224,28 @@ _WITHOUT_CHEMISTRY: Mapping[FamilyKind, Mapping[str, _Entry]] = {
         "drug_types": _Entry("type frequencies of the two drugs", type_frequencies_of_drugs),
     },
 }
-_FROM_FINGERPRINTS: Mapping[str, str] = {"morgan_hgb": "Morgan + HGB", "morgan_mlp": "Morgan + MLP"}
+_FROM_FINGERPRINTS: Mapping[str, str] = {
+    "similar_pairs": "votes of similar pairs",
+    "morgan_hgb": "Morgan + HGB",
+    "morgan_mlp": "Morgan + MLP",
+}
 
 
-def baseline_names(kind: FamilyKind, *, slow: bool = False, single: bool = False) -> tuple[str, ...]:
-    """Baselines of a family kind: the instant ones, with ``slow`` also those trained on fingerprints.
+def baseline_names(
+    kind: FamilyKind, *, fingerprints: bool = False, slow: bool = False, single: bool = False
+) -> tuple[str, ...]:
+    """Baselines of a family kind: the instant ones, with ``fingerprints`` also the votes of similar pairs
+    (seconds), with ``slow`` also those that are trained on fingerprints (minutes).
 
-    ``single`` leaves those out that look at two molecules.
+    ``single`` leaves those out that look at two molecules; similar pairs vote on yes/no and classes only.
     Boosted trees are left out for classes: every round would grow one tree for each of them.
     """
     if kind not in _WITHOUT_CHEMISTRY:
         raise ValueError(f"there are baselines for {', '.join(_WITHOUT_CHEMISTRY)}, not for {kind!r}")
-    trained = [name for name in _FROM_FINGERPRINTS if kind != "class" or name != "morgan_hgb"]
+    votes = ["similar_pairs"] if kind != "number" and not single else []
+    trained = ["morgan_mlp"] if kind == "class" else ["morgan_hgb", "morgan_mlp"]
     instant = [name for name, entry in _WITHOUT_CHEMISTRY[kind].items() if not (single and entry.of_pairs)]
-    return (*instant, *(trained if slow else ()))
+    return (*instant, *(votes if fingerprints or slow else ()), *(trained if slow else ()))
 
 
 def naive_baselines(
@@ -258,8 +266,9 @@ def naive_baselines(
         kind: "number", "binary" or "class".
         pairs: the pairs of one data set and split.
         fingerprints: [M, 256] packed Morgan bits (radius 2, 2,048 bits), one row a molecule; needed by
-            "morgan_hgb" and "morgan_mlp" only.
-        include: names out of :func:`baseline_names`; the instant ones when omitted.
+            "similar_pairs", "morgan_hgb" and "morgan_mlp" only.
+        include: names out of :func:`baseline_names`; when omitted the instant ones, with fingerprints also
+            "similar_pairs".
         seed: of training and of the bootstrap.
         threads: CPU threads that the trained baselines may use.
         resamples, level: of the bootstrap intervals.
@@ -273,7 +282,8 @@ def naive_baselines(
     """
     single = pairs.mol_b is None
     known = baseline_names(kind, slow=True, single=single)
-    names = tuple(baseline_names(kind, single=single) if include is None else include)
+    there = fingerprints is not None
+    names = tuple(baseline_names(kind, fingerprints=there, single=single) if include is None else include)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"unknown baseline {unknown[0]!r} for kind {kind!r}: choose from {', '.join(known)}")
     _check_labels(kind, pairs.label)
@@ -369,7 +379,9 @@ def _fingerprint_prediction(
         raise ValueError(
             f"baseline {name!r} needs fingerprints: pass the packed Morgan bits of the molecules"
         )
-    from moltc.fingerprint_baselines import boosted_trees, perceptron
+    from moltc.fingerprint_baselines import boosted_trees, perceptron, similar_pairs
 
+    if name == "similar_pairs":
+        return similar_pairs(kind, pairs, fingerprints, threads=threads)
     fit = boosted_trees if name == "morgan_hgb" else perceptron
     return fit(kind, pairs, fingerprints, seed=seed, threads=threads)

@@ -1,4 +1,5 @@
-"""Baselines that learn from Morgan fingerprints: histogram gradient boosting and a multilayer perceptron.
+"""Baselines on Morgan fingerprints: votes of similar training pairs, histogram gradient boosting and a
+multilayer perceptron.
 
 Fingerprints with a simple learner are hard to beat on many molecular pairs, so a graph-plus-language model is
 compared with them. Numbers and classes are predicted from both molecules' bits side by side; yes-or-no
@@ -26,6 +27,7 @@ from moltc.baselines import SCORED_SPLITS, PairArrays
 from moltc.bootstrap import Floats
 from moltc.family import FamilyKind
 from moltc.metrics import binary_metrics
+from moltc.neighbours import NeighbourVotes
 
 _PREDICT_BATCH = 2048
 
@@ -41,20 +43,72 @@ def pair_features(
     return np.concatenate([bits_a + bits_b, bits_a ^ bits_b], axis=1)  # on bits, |a - b| is exclusive or
 
 
+SHARPNESS = (5.0, 10.0, 20.0, 40.0)
+"""Of the kernel of :func:`similar_pairs`; the best on valid pairs is taken."""
+
+
+def similar_pairs(
+    kind: FamilyKind, pairs: PairArrays, fingerprints: NDArray[np.uint8], *, threads: int = 1
+) -> Floats:
+    """Votes of the training pairs of similar molecules (:mod:`moltc.neighbours`); nothing is trained.
+
+    Args:
+        kind: "binary" (log-odds of yes; pairs vote in both orders) or "class" (log-probabilities).
+        pairs: n pairs with train and valid rows; the sharpness of votes is chosen on the latter.
+        fingerprints: [M, 256] packed bits.
+        threads: torch threads.
+
+    Returns:
+        [n] predictions, of classes [n, C]; NaN outside valid and test.
+
+    Raises:
+        ValueError: numbers; no valid rows; fingerprints that do not fit.
+    """
+    if kind not in ("binary", "class"):
+        raise ValueError(f"similar pairs vote on yes and no or on classes, not on kind {kind!r}")
+    _check_fingerprints(pairs, fingerprints)
+    train, valid = pairs.rows("train"), _valid_rows(pairs, "similar_pairs")
+    bits = torch.from_numpy(np.array(fingerprints))
+    first, second = (torch.from_numpy(side.astype(np.int64)) for side in (pairs.mol_a, pairs.partner))
+    label = torch.from_numpy(pairs.label).long()
+    objective = _OBJECTIVES[kind](pairs)
+
+    def voters(sharpness: float) -> NeighbourVotes:
+        votes = NeighbourVotes(objective.outputs, kind == "binary", sharpness)
+        votes.remember(bits, first[train], second[train], label[train])
+        return votes
+
+    def ask(votes: NeighbourVotes, rows: NDArray[np.integer]) -> Tensor:
+        output: Tensor = votes(bits, first[rows], second[rows])
+        return output
+
+    with _torch_threads(threads):
+        best = max(SHARPNESS, key=lambda sharpness: objective.gain(ask(voters(sharpness), valid), valid))
+        wanted = np.flatnonzero(np.isin(pairs.split, SCORED_SPLITS))
+        found = objective.prediction(ask(voters(best), wanted))
+    prediction = np.full((len(pairs.label), *found.shape[1:]), np.nan)
+    prediction[wanted] = found
+    return prediction
+
+
+def _check_fingerprints(pairs: PairArrays, fingerprints: NDArray[np.uint8]) -> None:
+    if fingerprints.dtype != np.uint8 or fingerprints.ndim != 2:
+        raise ValueError(
+            "fingerprints must be packed bits, uint8 [M, 256],"
+            f" got {fingerprints.dtype} {list(fingerprints.shape)}"
+        )
+    if len(fingerprints) < pairs.num_molecules:
+        raise ValueError(
+            f"pairs name molecule {pairs.num_molecules - 1},"
+            f" but there are only {len(fingerprints)} fingerprints"
+        )
+
+
 class _Table:
     """Features of chosen rows, made when asked for: all pairs at once would be gigabytes."""
 
     def __init__(self, kind: FamilyKind, pairs: PairArrays, fingerprints: NDArray[np.uint8]) -> None:
-        if fingerprints.dtype != np.uint8 or fingerprints.ndim != 2:
-            raise ValueError(
-                "fingerprints must be packed bits, uint8 [M, 256],"
-                f" got {fingerprints.dtype} {list(fingerprints.shape)}"
-            )
-        if len(fingerprints) < pairs.num_molecules:
-            raise ValueError(
-                f"pairs name molecule {pairs.num_molecules - 1},"
-                f" but there are only {len(fingerprints)} fingerprints"
-            )
+        _check_fingerprints(pairs, fingerprints)
         self.kind, self.pairs, self.molecules = kind, pairs, pairs.molecules  # molecules [1 or 2, n]
         self.bits = np.unpackbits(fingerprints, axis=1)  # [M, 2048]
 

@@ -43,6 +43,7 @@ from moltc.task import Task
 
 if TYPE_CHECKING:
     from moltc.collate import PairBatch
+    from moltc.pair_table import PairTable
 
 KIND = "moltc-pairs"
 FREE_WORDS = 4  # tokens that a freely written answer may take beyond the longest admissible one
@@ -208,6 +209,15 @@ class MolTC(nn.Module):
 
     # -- training ----------------------------------------------------------------------------------
 
+    def remember(self, table: PairTable, rows: np.ndarray) -> None:
+        """Hold the training pairs ``rows`` of a table, which vote where ``head.neighbours`` asks for it."""
+        for name, votes in self.pair_towers.voting():
+            bits = torch.from_numpy(np.array(table.molecules.graphs.fingerprint))
+            asked = [number for number, task in enumerate(self.tasks) if task.head == name]
+            own = rows[np.isin(table.task[rows], asked)]
+            columns = (table.mol_a[own], table.mol_b[own], table.label[own])
+            votes.remember(bits, *(torch.from_numpy(c.astype(np.int64)) for c in columns))
+
     def head_loss(self, batch: PairBatch, output: PairOutput, mean: Mean = own_mean) -> Tensor | None:
         """Loss of the auxiliary heads, mean over the pairs that have one: squared error of standardised
         labels, or cross-entropy; None where no pair has one."""
@@ -282,6 +292,7 @@ class MolTC(nn.Module):
             "config": asdict(self.config),
             "tasks": [task.to_dict() for task in self.tasks],
             "calibration": self.calibration,
+            "votes": {name: votes.sizes for name, votes in self.pair_towers.voting()},
         }
         card = model_card(self.tasks, self.language_model.describe(), asdict(self.config), results)
         save_model(folder, self, self.language_model, kind=KIND, settings=settings, card=card, state=state)
@@ -296,6 +307,8 @@ class MolTC(nn.Module):
             tasks = [Task.from_dict(values) for values in settings["tasks"]]
             model = cls(config, tasks, load_language_model(folder, saved))
             model.calibration = settings["calibration"]
+            for name, votes in model.pair_towers.voting():
+                votes.make_room(settings["votes"][name])
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -318,6 +331,8 @@ def _check_tasks(config: MolTCConfig, tasks: Sequence[Task]) -> None:
         raise ValueError(f"a model needs tasks of different names, not {', '.join(names) or 'none'}")
     if config.head.label_smoothing and all(task.is_number for task in tasks):
         raise ValueError("head.label_smoothing is for yes/no and typed tasks; leave it out for numbers")
+    if config.head.neighbours and any(task.is_number and task.outputs for task in tasks):
+        raise ValueError("head.neighbours is for yes/no and typed tasks; leave it out for numbers")
     if config.head.weight and not any(task.outputs for task in tasks):
         kinds = "single molecules" if any(task.kind.kind != "text" for task in tasks) else "free texts"
         raise ValueError(f"{kinds} have no auxiliary head: set head.weight to 0")

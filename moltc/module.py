@@ -103,6 +103,7 @@ class PairModule(lightning.LightningModule):
             else:
                 texts = training_texts(self.config, tasks, table, train)
                 self.model = MolTC.build(self.config, tasks, texts, seed=self.seed)
+            self.model.remember(table, train)
         self.data.make_collator = self.collator
         self.data.first_text_epoch = self.optim.pretrain_epochs
         some_unused = self.optim.pretrain_epochs > 0 or len(self.moltc.tasks) > 1

@@ -7,7 +7,7 @@ as *pair tokens*, so that the molecules meet before the language model; both are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from moltc.backbone.batch_norm import BatchNorm
 from moltc.backbone.processes import holders
 from moltc.backbone.towers import TowerInputs, TowerSet, TowerShares
+from moltc.neighbours import NeighbourVotes
 
 PAIR = "pair"
 
@@ -40,6 +41,10 @@ class PairHeadConfig:
     label_smoothing: float = 0.0
     """Yes/no and typed tasks: the head's targets are drawn this far towards the uniform distribution; helps
     where negatives were sampled."""
+    neighbours: float = 0.0
+    """Yes/no and typed tasks: the training pairs of similar molecules vote on the head's answer, with this
+    sharpness (:mod:`moltc.neighbours`; 20 is a start); 0: they do not. In training each pair has one molecule
+    or both count as unseen, so that the language model learns to read votes on molecules that are new."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))  # a list after a trip through JSON
@@ -49,6 +54,10 @@ class PairHeadConfig:
             raise ValueError("head.weight and head.pair_tokens must not be negative")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"head.label_smoothing lies between 0 and 1, not {self.label_smoothing}")
+        if self.neighbours < 0:
+            raise ValueError(f"head.neighbours must be 0 or a sharpness above it, not {self.neighbours}")
+        if self.neighbours and not self.weight:
+            raise ValueError("neighbours vote on the auxiliary head: give head.weight a value above 0")
         if self.pair_tokens_see_output and not self.pair_tokens:
             raise ValueError("head.pair_tokens_see_output needs pair tokens: give head.pair_tokens a number")
         if self.pair_tokens and not self.weight:
@@ -174,13 +183,21 @@ class PairHead(nn.Module):
             waves = 2 * len(WAVELENGTHS) if spec.outputs == 1 else 0
             self.output_token = nn.Linear(spec.outputs + waves, out_dim)
 
-    def forward(self, a: Tensor, b: Tensor, shift: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Vectors [n, d] of both molecules, shifts [n] -> outputs [n, outputs], pair tokens [n, Q, H] or
-        None."""
+    def forward(
+        self, a: Tensor, b: Tensor, shift: Tensor, votes: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Vectors [n, d] of both molecules, shifts [n], votes [n, outputs] -> outputs [n, outputs], pair
+        tokens [n, Q, H] or None.
+
+        Votes are added to what the pair tokens see and to the answers of evaluation, not to what training
+        scores: the head must learn from the molecules themselves.
+        """
         hidden = self.body(self._join(a, b))
-        output = self.out(hidden)
+        learnt = self.out(hidden)
+        output = learnt if votes is None else learnt + votes
+        answer = learnt if self.training else output
         if not self.config.pair_tokens:
-            return output, None
+            return answer, None
         tokens = []
         if self.hidden_tokens:
             tokens.append(self.tokens(hidden).view(-1, self.hidden_tokens, self.out_dim))
@@ -190,7 +207,7 @@ class PairHead(nn.Module):
                 shown = output + shift[:, None]
                 shown = torch.cat([shown, _waves(shown)], dim=1)
             tokens.append(self.output_token(shown)[:, None])
-        return output, torch.cat(tokens, dim=1)
+        return answer, torch.cat(tokens, dim=1)
 
     def _join(self, a: Tensor, b: Tensor) -> Tensor:
         if self.spec.symmetric:
@@ -226,6 +243,20 @@ class PairTowers(nn.Module):
             if config.weight
             else {}
         )
+        self.votes = nn.ModuleDict(
+            {
+                name: NeighbourVotes(spec.outputs, spec.symmetric, config.neighbours)
+                for name, spec in heads.items()
+            }
+            if config.neighbours
+            else {}
+        )
+
+    def voting(self) -> Iterator[tuple[str, NeighbourVotes]]:
+        """The votes by head, where there are any."""
+        for name, votes in self.votes.items():
+            assert isinstance(votes, NeighbourVotes)
+            yield name, votes
 
     @staticmethod
     def read_by_heads(name: str) -> bool:
@@ -245,7 +276,8 @@ class PairTowers(nn.Module):
         for group in inputs.groups:
             a = output.pooled[group.key_a][group.row_a]
             b = output.pooled[group.key_b][group.row_b]
-            predicted, made = self.heads[group.head](a, b, group.shift)
+            votes = self._votes(inputs.towers, group) if group.head in self.votes else None
+            predicted, made = self.heads[group.head](a, b, group.shift, votes)
             predictions.append(predicted)
             if made is not None:
                 tokens.append(made)
@@ -255,3 +287,13 @@ class PairTowers(nn.Module):
             place[prompts] = torch.arange(len(prompts), device=prompts.device)
             soft[PAIR] = torch.cat(tokens)[place[inputs.pair]]  # [M, Q, H]
         return PairOutput(soft, tuple(predictions))
+
+    def _votes(self, towers: TowerInputs, group: PairGroup) -> Tensor:
+        """Votes of the training pairs [n, outputs] on a group; in training on pairs with unseen molecules."""
+        bits, members = towers.graphs.fingerprint, towers.members
+        row_a, row_b = members[group.key_a][group.row_a], members[group.key_b][group.row_b]
+        hidden = None
+        if self.training:
+            mode = torch.randint(1, 4, (len(row_a),), device=row_a.device)  # a, b or both count as unseen
+            hidden = torch.stack([mode % 2 == 1, mode >= 2], dim=1)
+        return self.votes[group.head](bits, row_a, row_b, hidden)

@@ -208,7 +208,7 @@ def test_instant_baselines_of_types() -> None:
     assert results["constant"].metrics["test"]["accuracy"].value == 1.0
     assert results["constant"].metrics["valid"]["accuracy"].value == 0.0
     assert {"macro_f1", "kappa", "nll"} <= set(results["drug_types"].metrics["test"])
-    assert baseline_names("class", slow=True) == ("constant", "drug_types", "morgan_mlp")
+    assert baseline_names("class", slow=True) == ("constant", "drug_types", "similar_pairs", "morgan_mlp")
 
 
 def test_degree_products_of_zero_and_one_are_scores_not_decisions() -> None:

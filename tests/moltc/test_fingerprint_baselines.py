@@ -19,6 +19,7 @@ from moltc.fingerprint_baselines import (
     build_perceptron,
     pair_features,
     perceptron,
+    similar_pairs,
 )
 from moltc.metrics import binary_metrics, regression_metrics
 
@@ -157,6 +158,22 @@ def test_learners_are_reached_by_name(name: str) -> None:
     result = naive_baselines("binary", pairs, fingerprints, include=[name], resamples=5)[name]
     assert result.title.startswith("Morgan + ")
     assert {"auc_roc", "brier"} <= set(result.metrics["test"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "at_least"), [("binary", "auc_roc", 0.7), ("class", "accuracy", 0.45)]
+)
+def test_similar_pairs_vote_without_training(kind: FamilyKind, metric: str, at_least: float) -> None:
+    pairs, fingerprints = computed_pairs(kind, n=800)
+    found = naive_baselines(kind, pairs, fingerprints, resamples=5)["similar_pairs"]
+    assert found.title == "votes of similar pairs"
+    assert found.metrics["test"][metric].value > at_least
+    assert (np.isfinite(found.prediction) == np.isin(pairs.split, ["valid", "test"])).all()
+
+
+def test_similar_pairs_refuse_numbers() -> None:
+    with pytest.raises(ValueError, match="not on kind 'number'"):
+        similar_pairs("number", *computed_pairs("number"))
 
 
 def test_perceptron_leaves_the_global_random_state_and_threads() -> None:

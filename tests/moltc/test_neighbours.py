@@ -1,0 +1,161 @@
+"""Votes of training pairs: against a plain sum over them, hidden molecules, and as part of a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_pairs import build, collator, tiny_config, train_batch
+
+from moltc.answering import answer
+from moltc.model import MolTC
+from moltc.neighbours import PRIOR_SHARE, NeighbourVotes
+from moltc.pair_towers import PAIR, PairHeadConfig
+
+HEAD = PairHeadConfig(weight=1.0, hidden=(8,), pair_tokens=2, pair_tokens_see_output=True, neighbours=15.0)
+
+
+def random_pairs(outputs: int, molecules: int = 9, pairs: int = 25):
+    """Packed fingerprints, two of them alike, and training pairs among the first ``molecules - 2``."""
+    torch.manual_seed(0)
+    bits = torch.randint(0, 256, (molecules, 16), dtype=torch.uint8)
+    bits[3] = bits[0]
+    a, b = torch.randint(molecules - 2, (2, pairs))
+    return bits, a, b, torch.randint(max(outputs, 2), (pairs,))
+
+
+def plain_votes(outputs, symmetric, sharpness, bits, training, pair, hidden=(False, False)) -> np.ndarray:
+    """The same by loops: log-odds [1] or log-probabilities [C] of one pair."""
+    a, b, answers = (column.tolist() for column in training)
+    unpacked = np.unpackbits(bits.numpy(), axis=1).astype(bool)
+    seen = sorted(set(a + b))
+
+    def kernel(molecule: int, hide: bool) -> dict[int, float]:
+        x = unpacked[molecule]
+        alike = {t: (x & unpacked[t]).sum() / (x | unpacked[t]).sum() for t in seen}
+        weights = {t: np.exp(sharpness * s) for t, s in alike.items() if not (hide and s == 1)}
+        return {t: w / sum(weights.values()) for t, w in weights.items()}
+
+    first, second = kernel(pair[0], hidden[0]), kernel(pair[1], hidden[1])
+    classes = max(outputs, 2)
+    found = np.zeros(classes)
+    for i, j, c in zip(a, b, answers, strict=True):
+        found[c] += first.get(i, 0) * second.get(j, 0)
+        if symmetric:
+            found[c] += first.get(j, 0) * second.get(i, 0)
+    prior = np.bincount(answers, minlength=classes) / len(answers)
+    share = np.log((1 - PRIOR_SHARE) * found / found.sum() + PRIOR_SHARE * prior)
+    return share[1:] - share[:1] if outputs == 1 else share
+
+
+@pytest.mark.parametrize(("outputs", "symmetric"), [(1, True), (4, False)], ids=["yes-no", "classes"])
+def test_votes_are_the_kernel_sum_over_training_pairs(outputs, symmetric):
+    bits, *training = random_pairs(outputs)
+    votes = NeighbourVotes(outputs, symmetric, 7.0)
+    votes.remember(bits, *training)
+    row_a, row_b = torch.tensor([0, 7, 8, 2]), torch.tensor([1, 2, 7, 2])
+    hidden = torch.tensor([[False, False], [False, True], [False, False], [True, True]])
+    found = votes(bits, row_a, row_b, hidden)
+    expected = [
+        plain_votes(outputs, symmetric, 7.0, bits, training, pair, hide)
+        for pair, hide in zip(zip(row_a.tolist(), row_b.tolist(), strict=True), hidden.tolist(), strict=True)
+    ]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-4, atol=1e-5)
+    assert torch.equal(votes(bits, row_a[:1], row_b[:1]), found[:1])
+
+
+def test_hidden_molecules_leave_no_vote_to_others_of_their_fingerprint():
+    """Promise: a training pair cannot vote for itself, nor can its double."""
+    bits, *_ = random_pairs(4)
+    votes = NeighbourVotes(4, False, 50.0)
+    a, b, answers = torch.tensor([0, 3, 1]), torch.tensor([2, 2, 2]), torch.tensor([1, 1, 3])
+    votes.remember(bits, a, b, answers)
+    pair = torch.tensor([0]), torch.tensor([2])
+    assert votes(bits, *pair).argmax() == 1
+    assert votes(bits, *pair, torch.tensor([[True, False]])).argmax() == 3
+
+
+def test_where_nobody_is_left_the_frequencies_answer():
+    bits, *_ = random_pairs(3)
+    votes = NeighbourVotes(3, False, 5.0)
+    votes.remember(bits, torch.tensor([0, 0, 0]), torch.tensor([1, 1, 1]), torch.tensor([0, 2, 2]))
+    hidden = torch.ones(1, 2, dtype=torch.bool)
+    votes.bits.copy_(votes.bits[:1].expand_as(votes.bits))  # all alike, all hidden
+    found = votes(votes.bits[:1], torch.tensor([0]), torch.tensor([0]), hidden).exp()
+    torch.testing.assert_close(found[0, [0, 2]], torch.tensor([1 / 3, 2 / 3]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a, b, c: (a[:0], b[:0], c[:0]), "got none"),
+        (lambda a, b, c: (a, b, c + 4), "run from 0 to 3, found 7"),
+    ],
+    ids=["no-pairs", "no-class"],
+)
+def test_pairs_that_cannot_vote_are_refused(change, message):
+    bits, *training = random_pairs(4)
+    with pytest.raises(ValueError, match=message):
+        NeighbourVotes(4, False, 5.0).remember(bits, *change(*training))
+
+
+def test_votes_without_pairs_or_kernel_are_refused():
+    with pytest.raises(ValueError, match="above 0"):
+        NeighbourVotes(4, False, 0.0)
+    bits, a, b, _ = random_pairs(4)
+    with pytest.raises(RuntimeError, match="call remember"):
+        NeighbourVotes(4, False, 5.0)(bits, a, b)
+
+
+# -- in a model --------------------------------------------------------------------------------------
+
+
+def voting_model(table, head=HEAD) -> MolTC:
+    """An untrained model that holds the training pairs of a table."""
+    model = build(tiny_config(head=head), table)
+    model.remember(table, table.rows("train"))
+    return model
+
+
+def test_heads_answer_with_votes_and_learn_without_them(pairs):
+    """Promise: votes are in answers and in what the language model is shown, not in what training scores."""
+    table = pairs("ddi")
+    model = voting_model(table)
+    batch = train_batch(model, table, range(8))
+    plain = build(tiny_config(head=replace(HEAD, neighbours=0.0)), table)
+    plain.load_state_dict(model.state_dict(), strict=False)
+    (group,) = batch.inputs.groups
+    members, bits = batch.inputs.towers.members, batch.inputs.towers.graphs.fingerprint
+    (votes,) = (votes for _, votes in model.pair_towers.voting())
+    said = votes(bits, members[group.key_a][group.row_a], members[group.key_b][group.row_b])
+    answered, silent = model.lm.encode(batch.inputs), plain.lm.encode(batch.inputs)
+    torch.testing.assert_close(answered.predictions[0], silent.predictions[0] + said)
+    assert not torch.equal(answered.soft_tokens[PAIR], silent.soft_tokens[PAIR])
+    model.train(), plain.train()
+    learning, silent = model.lm.encode(batch.inputs), plain.lm.encode(batch.inputs)
+    torch.testing.assert_close(learning.predictions[0], silent.predictions[0])
+    assert not torch.equal(learning.soft_tokens[PAIR], silent.soft_tokens[PAIR])
+
+
+def test_saved_models_keep_the_pairs_that_vote(pairs, tmp_path):
+    table = pairs("ddi")
+    model = voting_model(table)
+    model.calibration = {name: {"note": 1.0} for name in model.names}
+    model.save_pretrained(tmp_path / "export")
+    loaded = MolTC.from_pretrained(tmp_path / "export")
+    rows = table.rows("test").tolist()
+    first, second = (answer(m, collator(m, table)(rows)).head for m in (model, loaded))
+    np.testing.assert_array_equal(first, second)
+    (votes,) = (votes for _, votes in loaded.pair_towers.voting())
+    assert len(votes.partner) == 2 * len(table.rows("train"))
+
+
+def test_votes_are_for_yes_no_and_types(pairs):
+    with pytest.raises(ValueError, match="yes/no and typed tasks"):
+        build(tiny_config(head=HEAD), pairs("solvation"))
+    with pytest.raises(ValueError, match="give head.weight"):
+        PairHeadConfig(neighbours=5.0)
+    with pytest.raises(ValueError, match="0 or a sharpness"):
+        PairHeadConfig(weight=1.0, neighbours=-1.0)
