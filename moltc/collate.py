@@ -75,7 +75,7 @@ class PairCollator:
     pad_id : of the tokenizer.
     max_positions : tokens that the language model reads; None: no limit.
     rooms : tokens of them that are kept free for what is written behind a prompt, by task (answering).
-    shift : share of the pairs whose written number is drawn anew, and shown so by the pair tokens (see the
+    shift : share of the pairs whose written answer is drawn anew, and shown so by the pair tokens (see the
         data module).
     label_noise, seed : noise on the answers written as targets (see the data module), and its seed.
     """
@@ -161,7 +161,7 @@ class PairCollator:
                 ]
             else:
                 written = labels[places]
-                if self.shift and task.is_number and task.outputs:  # shown by the head's pair tokens
+                if self.shift and task.outputs:  # shown by the head's pair tokens
                     written, shifts[places] = self._shifted(task, written, epoch, int(rows[0]))
                 if self.label_noise:
                     written = self._with_noise(task, written, epoch, int(rows[0]))
@@ -192,12 +192,17 @@ class PairCollator:
     def _shifted(
         self, task: Task, labels: np.ndarray, epoch: int, first: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Labels of which a share is drawn anew from the range of answers, and how far each was moved, in
-        standard deviations."""
+        """Labels of which a share is drawn anew from the range of answers, and how far each was moved: in
+        standard deviations, or in classes (of yes and no there are two), upwards and round the end."""
         rng = np.random.default_rng([self.seed, epoch, first, 1])
-        drawn = rng.uniform(*task.answer_range, size=len(labels))
+        if task.is_number:
+            drawn = rng.uniform(*task.answer_range, size=len(labels))
+        else:
+            drawn = rng.integers(0, max(task.outputs, 2), size=len(labels)).astype(np.float64)
         moved = np.where(rng.random(len(labels)) < self.shift, drawn, labels)
-        return moved, (moved - labels) / task.std
+        if task.is_number:
+            return moved, (moved - labels) / task.std
+        return moved, (moved - labels) % max(task.outputs, 2)
 
     def _with_noise(self, task: Task, labels: np.ndarray, epoch: int, first: int) -> np.ndarray:
         """Labels as they are written in one epoch's batch; ``first`` is its first row."""
@@ -223,7 +228,7 @@ def pair_inputs(
     """Tower inputs of a packed batch: its molecules once, and where each prompt's molecules stand.
 
     ``tasks``, ``a`` and ``b`` (int [B]) are the task and the molecules of each prompt, ``shifts`` (float32
-    [B]) what is added to the output of its head before it is shown.
+    [B]) how far the output of its head is moved before it is shown.
     """
     wanted: dict[str, Any] = {k: np.array(v, dtype=np.int64) for k, v in entities.items() if k != PAIR}
     distinct = np.unique(np.concatenate(list(wanted.values())))

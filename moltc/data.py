@@ -127,9 +127,10 @@ class PairDataModule(lightning.LightningDataModule):
     label_noise : noise on the answers that are written as training targets, drawn anew each epoch: it keeps a
         small model from learning them by heart. For numbers its standard deviation on the printed scale, for
         yes/no the probability of the other answer. The auxiliary head sees the labels as they are.
-    shift : for numbers whose pair tokens see the head's output: share of the training pairs whose written
-        number is drawn anew from the whole range, with that output moved by as much. The model then learns to
-        read the number instead of recognising the pair; what it writes is the head's answer.
+    shift : where pair tokens see the head's output: share of the training pairs whose written answer is drawn
+        anew from all that there are, with that output moved by as much: a number by the difference, the
+        scores of classes by as many places round the end, log-odds to their opposite. The model then learns
+        to read the output instead of recognising the pair; what it writes is the head's answer.
     max_train_pairs : use only the first pairs of a seeded shuffle of the training split (learning curves,
         dry runs).
     max_valid_pairs : validate, and fit the calibration, on only so many pairs of each task (seeded).

@@ -109,7 +109,9 @@ class MolTC(nn.Module):
         width = language_model.hidden_size
         keys = dict.fromkeys(key for writer in self.writers for key in writer.keys)
         heads = {
-            task.head: HeadSpec(task.kind.symmetric, task.outputs) for task in self.tasks if task.outputs
+            task.head: HeadSpec(task.kind.symmetric, task.outputs, task.kind.kind)
+            for task in self.tasks
+            if task.outputs
         }
         pairs = PairTowers(TowerSet(config.towers, tuple(keys), width), config.head, heads, width)
         self.lm = SoftPromptLM(language_model, pairs)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from moltc.backbone.batch_norm import BatchNorm
 from moltc.backbone.processes import holders
 from moltc.backbone.towers import TowerInputs, TowerSet, TowerShares
+from moltc.family import FamilyKind
 from moltc.neighbours import NeighbourVotes
 
 PAIR = "pair"
@@ -69,18 +70,20 @@ WAVELENGTHS = 16.0 / 2.0 ** torch.arange(10)
 
 
 class HeadSpec(NamedTuple):
-    """What one head answers: whether the order of its molecules matters not, and how many outputs it has."""
+    """What one head answers: whether the order of its molecules matters not, and how many outputs it has,
+    which are a standardised number, log-odds of yes, or scores of classes."""
 
     symmetric: bool
     outputs: int
+    kind: FamilyKind = "number"
 
 
 class PairGroup(NamedTuple):
     """Prompts of a batch whose pairs go through one head.
 
     ``prompts`` (long [n]) are their numbers in the batch; ``row_a`` and ``row_b`` (long [n]) say which member
-    of the towers ``key_a`` and ``key_b`` their molecules are. ``shift`` (float32 [n]) is added to a single
-    output before pair tokens are made of it; 0 but in training.
+    of the towers ``key_a`` and ``key_b`` their molecules are. ``shift`` (float32 [n]) says how far an output
+    is moved before pair tokens are made of it, in standard deviations or classes; 0 but in training.
     """
 
     head: str
@@ -202,12 +205,20 @@ class PairHead(nn.Module):
         if self.hidden_tokens:
             tokens.append(self.tokens(hidden).view(-1, self.hidden_tokens, self.out_dim))
         if self.config.pair_tokens_see_output:
-            shown = output
+            shown = self._moved(output, shift)
             if self.spec.outputs == 1:
-                shown = output + shift[:, None]
                 shown = torch.cat([shown, _waves(shown)], dim=1)
             tokens.append(self.output_token(shown)[:, None])
         return answer, torch.cat(tokens, dim=1)
+
+    def _moved(self, output: Tensor, shift: Tensor) -> Tensor:
+        """Outputs [n, outputs] as of pairs whose answer is ``shift`` [n] further."""
+        if self.spec.kind == "number":
+            return output + shift[:, None]
+        if self.spec.kind == "binary":
+            return output * (1 - 2 * shift[:, None])
+        classes = torch.arange(self.spec.outputs, device=output.device)
+        return output.gather(1, (classes - shift[:, None].long()) % self.spec.outputs)
 
     def _join(self, a: Tensor, b: Tensor) -> Tensor:
         if self.spec.symmetric:

@@ -240,10 +240,12 @@ SEEING = PairHeadConfig(weight=1.0, hidden=(8,), pair_tokens=1, pair_tokens_see_
 
 @pytest.fixture
 def shifted(pairs_folder, pairs):
-    """Labels, written numbers and shifts of one epoch's batches of solvation pairs."""
+    """Labels, written answers and shifts of one epoch's batches of a tiny table's pairs."""
 
-    def make(share: float, epoch: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray, Task]:
-        module, table = data(pairs_folder("solvation"), shift=share), pairs("solvation")
+    def make(
+        share: float, epoch: int = 1, name: str = "solvation"
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Task]:
+        module, table = data(pairs_folder(name), shift=share), pairs(name)
         module.setup()
         model = build(tiny_config(head=SEEING), table)
         module.make_collator = lambda table, **options: collator(model, table, **options)
@@ -268,6 +270,14 @@ def test_shifted_pairs_are_written_and_shown_alike(shifted):
     low, high = task.answer_range
     assert ((low - 0.006 <= written) & (written <= high + 0.006)).all()
     assert 6 < (shifts != 0).sum() < 26, "about half of 32 pairs"
+
+
+@pytest.mark.parametrize(("name", "answers"), [("ddi", 2), ("typed-ddi", 3)], ids=["yes-no", "types"])
+def test_shifted_answers_go_round_the_end(shifted, name, answers):
+    """Promise: a yes becomes a no, a class the one so many places further; both ways occur."""
+    labels, written, shifts, _ = shifted(0.8, name=name)
+    np.testing.assert_array_equal(written, (labels + shifts) % answers)
+    assert set(shifts.tolist()) == set(range(answers))
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (1.0, 32)], ids=["none", "all"])

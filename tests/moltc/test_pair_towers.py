@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_pairs import build, collator, tiny_config, train_batch
 
-from moltc.pair_towers import PAIR, WAVELENGTHS, InputNorm, PairHeadConfig
+from moltc.pair_towers import PAIR, WAVELENGTHS, HeadSpec, InputNorm, PairHead, PairHeadConfig
 
 HEAD = PairHeadConfig(weight=0.5, hidden=(8,))
 
@@ -156,3 +156,20 @@ def test_an_input_that_never_varies_says_nothing():
         torch.tensor([[0.5]]), norm.running_mean[:1], norm.running_var[:1], norm.weight[:1], norm.bias[:1]
     )
     torch.testing.assert_close(out[:1, :1], plain)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "output", "shift", "shown"),
+    [
+        ("number", 1, [0.5], 0.25, [0.75]),
+        ("binary", 1, [0.5], 1.0, [-0.5]),
+        ("binary", 1, [0.5], 0.0, [0.5]),
+        ("class", 3, [5.0, 6.0, 7.0], 1.0, [7.0, 5.0, 6.0]),
+    ],
+    ids=["number", "yes to no", "yes", "class"],
+)
+def test_what_a_shift_does_to_the_output_of_each_kind(kind, outputs, output, shift, shown):
+    """Promise: the answer that the head gave stands ``shift`` further, its certainty is the same."""
+    head = PairHead(4, HEAD, HeadSpec(symmetric=False, outputs=outputs, kind=kind), 6)
+    moved = head._moved(torch.tensor([output]), torch.tensor([shift]))
+    assert moved.tolist() == [shown]
