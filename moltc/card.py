@@ -8,6 +8,11 @@ from typing import Any
 
 from moltc.task import Task
 
+VOTING = (
+    "**It holds its training pairs**: the fingerprints of their molecules and their answers, since similar "
+    "pairs vote on new ones. Pass it on only where these data may be passed on."
+)
+
 
 def model_card(
     tasks: Sequence[Task],
@@ -29,6 +34,7 @@ def model_card(
         f"Language model: {language_model['name']} ({language_model['type']}, "
         f"{language_model['parameters']:,} parameters, {language_model['trained']:,} trained).",
         "",
+        *([VOTING, ""] if config["head"]["neighbours"] else []),
         "```python",
         "from moltc import PairPredictor",
         'predictor = PairPredictor.from_pretrained("this folder")',

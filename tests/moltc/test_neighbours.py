@@ -144,6 +144,7 @@ def test_saved_models_keep_the_pairs_that_vote(pairs, tmp_path):
     model = voting_model(table)
     model.calibration = {name: {"note": 1.0} for name in model.names}
     model.save_pretrained(tmp_path / "export")
+    assert "It holds its training pairs" in (tmp_path / "export/README.md").read_text()
     loaded = MolTC.from_pretrained(tmp_path / "export")
     rows = table.rows("test").tolist()
     first, second = (answer(m, collator(m, table)(rows)).head for m in (model, loaded))
