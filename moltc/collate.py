@@ -77,6 +77,8 @@ class PairCollator:
     rooms : tokens of them that are kept free for what is written behind a prompt, by task (answering).
     shift : share of the pairs whose written answer is drawn anew, and shown so by the pair tokens (see the
         data module).
+    hide : one molecule of each pair, or both, count as unseen when training pairs vote (see
+        :mod:`moltc.neighbours`).
     label_noise, seed : noise on the answers written as targets (see the data module), and its seed.
     """
 
@@ -89,6 +91,7 @@ class PairCollator:
     max_positions: int | None = None
     rooms: Sequence[int] = ()
     shift: float = 0.0
+    hide: bool = False
     label_noise: float = 0.0
     seed: int = 0
 
@@ -107,6 +110,7 @@ class PairCollator:
         b = np.where(exchanged, table.mol_a[row], table.mol_b[row])
         numbers = table.task[row]
         labels, answers, shifts = self._labels_and_answers(row, numbers, exchanged, int(epoch[0]))
+        hidden = self._hidden(len(row), int(epoch[0]), int(row[0])) if self.hide else None
         trees = []
         for n, (r, number, flip) in enumerate(
             zip(row.tolist(), numbers.tolist(), exchanged.tolist(), strict=True)
@@ -122,7 +126,7 @@ class PairCollator:
         return PairBatch(
             trees=trees,
             packed=packed,
-            inputs=pair_inputs(packed.entities, self.writers, numbers, a, b, table.molecules, shifts),
+            inputs=pair_inputs(packed.entities, self.writers, numbers, a, b, table.molecules, shifts, hidden),
             labels=torch.from_numpy(labels).float(),
             tasks=numbers,
             rows=row[:num_pairs],
@@ -204,6 +208,11 @@ class PairCollator:
             return moved, (moved - labels) / task.std
         return moved, (moved - labels) % max(task.outputs, 2)
 
+    def _hidden(self, count: int, epoch: int, first: int) -> np.ndarray:
+        """Which molecules of each pair count as unseen, bool [B, 2]: a, b or both."""
+        drawn = np.random.default_rng([self.seed, epoch, first, 2]).integers(1, 4, size=count)
+        return np.stack([drawn % 2 == 1, drawn >= 2], axis=1)
+
     def _with_noise(self, task: Task, labels: np.ndarray, epoch: int, first: int) -> np.ndarray:
         """Labels as they are written in one epoch's batch; ``first`` is its first row."""
         rng = np.random.default_rng([self.seed, epoch, first])
@@ -224,11 +233,13 @@ def pair_inputs(
     b: np.ndarray,
     molecules: MoleculeTable,
     shifts: np.ndarray,
+    hidden: np.ndarray | None = None,
 ) -> PairInputs:
     """Tower inputs of a packed batch: its molecules once, and where each prompt's molecules stand.
 
     ``tasks``, ``a`` and ``b`` (int [B]) are the task and the molecules of each prompt, ``shifts`` (float32
-    [B]) how far the output of its head is moved before it is shown.
+    [B]) how far the output of its head is moved before it is shown, ``hidden`` (bool [B, 2]) which molecules
+    count as unseen when training pairs vote.
     """
     wanted: dict[str, Any] = {k: np.array(v, dtype=np.int64) for k, v in entities.items() if k != PAIR}
     distinct = np.unique(np.concatenate(list(wanted.values())))
@@ -248,7 +259,8 @@ def pair_inputs(
         prompts = np.flatnonzero(np.isin(tasks, numbers))
         rows = (place(key_a, a[prompts]), place(key_b, b[prompts]))
         shift = torch.from_numpy(shifts[prompts])
-        made.append(PairGroup(head, key_a, key_b, torch.from_numpy(prompts), *rows, shift))
+        unseen = None if hidden is None else torch.from_numpy(hidden[prompts])
+        made.append(PairGroup(head, key_a, key_b, torch.from_numpy(prompts), *rows, shift, unseen))
     return PairInputs(
         towers=TowerInputs(GraphBatch.from_arrays(molecules.graphs.batch(distinct)), members),
         groups=tuple(made),

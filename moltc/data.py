@@ -255,6 +255,7 @@ class PairDataModule(lightning.LightningDataModule):
             if self.shift and not collate.writers[0].config.head.pair_tokens_see_output:
                 raise ValueError("shift goes with model.head.pair_tokens_see_output: true; leave it out")
             collate.label_noise, collate.shift, collate.seed = self.label_noise, self.shift, self.seed
+            collate.hide = collate.writers[0].config.head.neighbours > 0
             exchangeable = self._exchangeable(collate, rows)
             options = {
                 "exchange": len(self.table) if exchangeable.any() else 0,

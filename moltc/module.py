@@ -343,6 +343,8 @@ class PairModule(lightning.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, votes in self.moltc.pair_towers.voting():  # the pairs it was trained on, whatever is tested
+            votes.make_room_for(checkpoint["state_dict"], f"model.lm.towers.votes.{name}.")
         places = self.state_dict()
         check_fit(
             "the checkpoint does not fit this model",
@@ -351,7 +353,8 @@ class PairModule(lightning.LightningModule):
             mend="use the configuration that the run was started with",
         )
         before, now = checkpoint["moltc"]["settings"], self._settings()
-        changed = sorted(key for key in now if now[key] != before.get(key))
+        defaults = _flat(OptimConfig(), MolTCConfig())  # of options that came after the checkpoint
+        changed = sorted(key for key in now if now[key] != before.get(key, defaults.get(key)))
         if changed and self.trainer.state.fn == "fit":
             told = "; ".join(f"{key} was {before.get(key)}, is {now[key]}" for key in changed[:5])
             raise CheckpointError(f"a resumed run keeps its settings, these differ: {told}")
@@ -364,10 +367,7 @@ class PairModule(lightning.LightningModule):
 
     def _settings(self) -> dict[str, str]:
         """What a resumed run must have in common with the run it goes on, flat and as text."""
-        groups = {"optim": self.optim, **{f.name: getattr(self.config, f.name) for f in fields(self.config)}}
-        found: dict[str, str] = {"model.seed": str(self.seed)}
-        for group, value in groups.items():
-            found |= {f"model.{group}.{f.name}": str(getattr(value, f.name)) for f in fields(value)}
+        found = {"model.seed": str(self.seed), **_flat(self.optim, self.config)}
         return found | {f"data.{name}": value for name, value in self.data.settings().items()}
 
     def stored_names(self) -> list[str]:
@@ -387,6 +387,16 @@ class PairModule(lightning.LightningModule):
         if self.global_rank == 0:
             plain = {name.removeprefix("model."): tensor for name, tensor in state.items()}
             self.moltc.save_pretrained(folder, results=results, state=plain)
+
+
+def _flat(optim: OptimConfig, config: MolTCConfig) -> dict[str, str]:
+    """Options of a run, flat and as text."""
+    groups = {"optim": optim, **{f.name: getattr(config, f.name) for f in fields(config)}}
+    return {
+        f"model.{group}.{f.name}": str(getattr(value, f.name))
+        for group, value in groups.items()
+        for f in fields(value)
+    }
 
 
 def _need_free_answers(tasks: Sequence[Task]) -> None:

@@ -11,7 +11,7 @@ V votes, F fingerprint bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -61,12 +61,17 @@ class NeighbourVotes(nn.Module):
     def make_room(self, sizes: Sequence[int]) -> None:
         """Empty buffers of these :attr:`sizes`, for weights that are loaded."""
         molecules, width, rows, votes = sizes
-        self.register_buffer("bits", torch.zeros(molecules, width, dtype=torch.uint8))
-        self.register_buffer("molecule", torch.zeros(rows, dtype=torch.long))
-        self.register_buffer("answer", torch.zeros(rows, dtype=torch.long))
-        self.register_buffer("row", torch.zeros(votes, dtype=torch.long))
-        self.register_buffer("partner", torch.zeros(votes, dtype=torch.long))
-        self.register_buffer("prior", torch.full((self.answers,), 1 / self.answers))
+        device = self.prior.device if "prior" in self._buffers else None
+        self.register_buffer("bits", torch.zeros(molecules, width, dtype=torch.uint8, device=device))
+        for name, count in (("molecule", rows), ("answer", rows), ("row", votes), ("partner", votes)):
+            self.register_buffer(name, torch.zeros(count, dtype=torch.long, device=device))
+        self.register_buffer("prior", torch.full((self.answers,), 1 / self.answers, device=device))
+
+    def make_room_for(self, state: Mapping[str, Tensor], prefix: str) -> None:
+        """Room for what a checkpoint holds; where it holds no votes all stays as it is."""
+        if f"{prefix}bits" in state:
+            rows, votes = len(state[f"{prefix}molecule"]), len(state[f"{prefix}partner"])
+            self.make_room((*state[f"{prefix}bits"].shape, rows, votes))
 
     def remember(self, bits: Tensor, row_a: Tensor, row_b: Tensor, answer: Tensor) -> None:
         """Hold the training pairs.
@@ -108,42 +113,53 @@ class NeighbourVotes(nn.Module):
         ----------
         bits : packed fingerprints of a batch's molecules, uint8 [M, F / 8].
         row_a, row_b : molecules of each pair, rows of ``bits``, long [n].
-        hidden : bool [n, 2]; which molecules of a pair shall count as unseen, so that neither they nor others
-            of the same fingerprint vote in their place. Training pairs need it, or they vote for themselves.
+        hidden : bool [n, 2]; which molecules of a pair shall count as unseen: no training pair votes that
+            holds one of them, or another of the same fingerprint. Training pairs need it, or they vote for
+            themselves.
         """
         if not len(self.partner):
             raise RuntimeError("no training pairs are remembered: call remember first")
-        weights = torch.cat(self._kernel(bits))  # [2 M, T]; the second half without the same fingerprint
-        hidden = torch.zeros(len(row_a), 2, dtype=torch.bool) if hidden is None else hidden
-        hidden = hidden.to(row_a.device)
-        a, b = row_a + len(bits) * hidden[:, 0], row_b + len(bits) * hidden[:, 1]
-        used, b = torch.unique(b, return_inverse=True)
-        second = torch.sparse.mm(
-            _ones(self.row, self.partner, len(self.molecule), len(self.bits)), weights[used].T
-        )
+        with torch.autocast(bits.device.type, enabled=False):
+            return self._said(self._shares(bits, row_a, row_b, hidden))
+
+    def _shares(self, bits: Tensor, row_a: Tensor, row_b: Tensor, hidden: Tensor | None) -> Tensor:
+        """Sums of votes [n, C]."""
+        scores, same = self._similarity(bits)  # [M, T]
+        if hidden is None:
+            first = scores.softmax(1)
+            used, b = torch.unique(row_b, return_inverse=True)
+            second, a = first[used], row_a
+        else:
+            gone = (same[row_a] & hidden[:, :1]) | (same[row_b] & hidden[:, 1:])
+            first, second = (
+                scores[rows].masked_fill(gone, -torch.inf).softmax(1).nan_to_num(0.0)
+                for rows in (row_a, row_b)
+            )
+            a = b = torch.arange(len(row_a), device=row_a.device)
+        votes = _ones(self.row, self.partner, len(self.molecule), len(self.bits))
+        second = torch.sparse.mm(votes, second.T)  # [R, *], weight of b's side
         of_answer = _ones(self.answer, torch.arange(len(self.answer), device=a.device), self.answers)
-        some, first = max(1, CELLS // len(self.molecule)), weights.T[self.molecule]  # [R, 2 M]
-        found = torch.cat(
-            [
-                torch.sparse.mm(of_answer, first[:, x] * second[:, y]).T  # [*, C]
-                for x, y in zip(a.split(some), b.split(some), strict=True)
-            ]
-        )
+        some = max(1, CELLS // len(self.molecule))
+        found = [
+            torch.sparse.mm(of_answer, first[x][:, self.molecule].T * second[:, y]).T
+            for x, y in zip(a.split(some), b.split(some), strict=True)
+        ]
+        return torch.cat(found)
+
+    def _said(self, found: Tensor) -> Tensor:
+        """What sums of votes [n, C] say; where nobody votes, what is frequent."""
         total = found.sum(1, keepdim=True)
-        share = torch.where(total > 0, found / total.clamp(min=torch.finfo(total.dtype).tiny), self.prior)
+        share = torch.where(total > torch.finfo(total.dtype).tiny, found / total, self.prior)
         log_share = ((1 - PRIOR_SHARE) * share + PRIOR_SHARE * self.prior).clamp(min=1e-12).log()
         return log_share[:, 1:] - log_share[:, :1] if self.outputs == 1 else log_share
 
-    def _kernel(self, bits: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights [M, T] of the molecules of training, and those without molecules of the same fingerprint
-        (all 0 where none is left)."""
+    def _similarity(self, bits: Tensor) -> tuple[Tensor, Tensor]:
+        """Sharpened similarities [M, T] to the molecules of training, and which have the same fingerprint."""
         ours, theirs = unpack_bits(bits), unpack_bits(self.bits)
         both = ours @ theirs.T
         either = ours.sum(1, keepdim=True) + theirs.sum(1) - both
         similarity = torch.where(either > 0, both / either.clamp(min=1), 1.0)
-        scores = self.sharpness * similarity
-        closed = scores.masked_fill(both == either, -torch.inf).softmax(1)
-        return scores.softmax(1), closed.nan_to_num(0.0)
+        return self.sharpness * similarity, both == either
 
 
 def _ones(row: Tensor, column: Tensor, rows: int, columns: int | None = None) -> Tensor:

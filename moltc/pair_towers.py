@@ -44,8 +44,9 @@ class PairHeadConfig:
     where negatives were sampled."""
     neighbours: float = 0.0
     """Yes/no and typed tasks: the training pairs of similar molecules vote on the head's answer, with this
-    sharpness (:mod:`moltc.neighbours`; 20 is a start); 0: they do not. In training each pair has one molecule
-    or both count as unseen, so that the language model learns to read votes on molecules that are new."""
+    sharpness (:mod:`moltc.neighbours`; 20 is a start); 0: they do not. It goes with
+    ``pair_tokens_see_output``, by which the language model reads them; the scores of classes are then shown
+    as probabilities. In training one molecule of each pair, or both, count as unseen."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))  # a list after a trip through JSON
@@ -57,8 +58,11 @@ class PairHeadConfig:
             raise ValueError(f"head.label_smoothing lies between 0 and 1, not {self.label_smoothing}")
         if self.neighbours < 0:
             raise ValueError(f"head.neighbours must be 0 or a sharpness above it, not {self.neighbours}")
-        if self.neighbours and not self.weight:
-            raise ValueError("neighbours vote on the auxiliary head: give head.weight a value above 0")
+        if self.neighbours and not (self.weight and self.pair_tokens_see_output):
+            raise ValueError(
+                "votes of neighbours are read off the auxiliary head's output: give head.weight a value "
+                "above 0, and set head.pair_tokens_see_output"
+            )
         if self.pair_tokens_see_output and not self.pair_tokens:
             raise ValueError("head.pair_tokens_see_output needs pair tokens: give head.pair_tokens a number")
         if self.pair_tokens and not self.weight:
@@ -84,6 +88,7 @@ class PairGroup(NamedTuple):
     ``prompts`` (long [n]) are their numbers in the batch; ``row_a`` and ``row_b`` (long [n]) say which member
     of the towers ``key_a`` and ``key_b`` their molecules are. ``shift`` (float32 [n]) says how far an output
     is moved before pair tokens are made of it, in standard deviations or classes; 0 but in training.
+    ``hidden`` (bool [n, 2]) says which molecules count as unseen when training pairs vote; None: neither.
     """
 
     head: str
@@ -93,6 +98,7 @@ class PairGroup(NamedTuple):
     row_a: Tensor
     row_b: Tensor
     shift: Tensor
+    hidden: Tensor | None = None
 
 
 class PairInputs(NamedTuple):
@@ -115,8 +121,19 @@ class PairInputs(NamedTuple):
             {k: v.to(device, non_blocking=non_blocking) for k, v in self.towers.members.items()},
         )  # shares are made where they are used
         molecules = None if self.molecules is None else self.molecules.to(device, non_blocking=non_blocking)
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
         groups = tuple(
-            PairGroup(*g[:3], *(t.to(device, non_blocking=non_blocking) for t in g[3:])) for g in self.groups
+            g._replace(
+                prompts=moved(g.prompts),
+                row_a=moved(g.row_a),
+                row_b=moved(g.row_b),
+                shift=moved(g.shift),
+                hidden=None if g.hidden is None else moved(g.hidden),
+            )
+            for g in self.groups
         )
         return PairInputs(towers, groups, self.pair.to(device, non_blocking=non_blocking), molecules)
 
@@ -206,6 +223,8 @@ class PairHead(nn.Module):
             tokens.append(self.tokens(hidden).view(-1, self.hidden_tokens, self.out_dim))
         if self.config.pair_tokens_see_output:
             shown = self._moved(output, shift)
+            if self.spec.kind == "class" and votes is not None:
+                shown = shown.softmax(1)
             if self.spec.outputs == 1:
                 shown = torch.cat([shown, _waves(shown)], dim=1)
             tokens.append(self.output_token(shown)[:, None])
@@ -300,11 +319,8 @@ class PairTowers(nn.Module):
         return PairOutput(soft, tuple(predictions))
 
     def _votes(self, towers: TowerInputs, group: PairGroup) -> Tensor:
-        """Votes of the training pairs [n, outputs] on a group; in training on pairs with unseen molecules."""
+        """Votes of the training pairs [n, outputs] on a group."""
         bits, members = towers.graphs.fingerprint, towers.members
         row_a, row_b = members[group.key_a][group.row_a], members[group.key_b][group.row_b]
-        hidden = None
-        if self.training:
-            mode = torch.randint(1, 4, (len(row_a),), device=row_a.device)  # a, b or both count as unseen
-            hidden = torch.stack([mode % 2 == 1, mode >= 2], dim=1)
-        return self.votes[group.head](bits, row_a, row_b, hidden)
+        votes: Tensor = self.votes[group.head](bits, row_a, row_b, group.hidden)
+        return votes

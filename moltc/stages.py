@@ -48,7 +48,7 @@ def continued(config: MolTCConfig, tasks: Sequence[Task], folder: str) -> MolTC:
         extend_vocabulary(language_model, phrases)
     scales = {task.head: task for task in before.tasks}
     heads = before.pair_towers.heads
-    same_head = before.config.head == config.head
+    same_head = replace(had.head, neighbours=config.head.neighbours) == config.head  # votes have no weights
     kept = [
         replace(task, mean=scales[task.head].mean, std=scales[task.head].std)
         if same_head and task.head in heads

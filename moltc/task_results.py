@@ -117,6 +117,11 @@ def _numbers(module: PairModule, number: int, results: TaskResults, seed: int) -
         results.notes.append(f"The {LEVEL:.0%} intervals hold {covered:.1%} of the test labels.")
 
 
+def _head_title(module: PairModule) -> str:
+    votes = " with votes" if module.config.head.neighbours else ""
+    return f"auxiliary head{votes} (control)"
+
+
 def _binary(module: PairModule, number: int, results: TaskResults, seed: int) -> None:
     found, labels = results.found, results.labels
     kind = module.moltc.tasks[number].kind
@@ -126,7 +131,7 @@ def _binary(module: PairModule, number: int, results: TaskResults, seed: int) ->
         results.metrics["order_disagreement"] = order_disagreement(*found.log_odds_orders.T, seed=seed)
     results.controls["MolTC, uncalibrated"] = binary_metrics(labels, results.raw.log_odds, seed=seed)
     if not np.isnan(found.head).any():
-        results.controls["auxiliary head (control)"] = binary_metrics(labels, found.head, seed=seed)
+        results.controls[_head_title(module)] = binary_metrics(labels, found.head, seed=seed)
     if module.free_texts[number]:
         parsed = [kind.parse(text) for _, text in module.free_texts[number]]
         truth = module.labels(np.array([row for row, _ in module.free_texts[number]]))
@@ -152,7 +157,7 @@ def _classes(module: PairModule, number: int, results: TaskResults, seed: int) -
             truth, written, seed=seed
         )
     if not np.isnan(found.head).any():
-        results.controls["auxiliary head (control)"] = class_metrics(labels, found.head_scores, seed=seed)
+        results.controls[_head_title(module)] = class_metrics(labels, found.head_scores, seed=seed)
     sets = ConformalSets.from_dict(model.calibration[task.name]["sets"])
     covered = sets.coverage(np.exp(found.scores), labels)
     results.notes.append(

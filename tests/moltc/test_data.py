@@ -291,6 +291,26 @@ def test_shifts_depend_on_seed_and_epoch_alone(shifted):
     assert sorted(first) != sorted(later)
 
 
+def test_training_hides_molecules_from_the_votes(pairs_folder, pairs):
+    """Promise: a, b or both count as unseen, by seed and epoch alone; who is asked is as it is."""
+    table, module = pairs("ddi"), data(pairs_folder("ddi"))
+    module.setup()
+    model = build(tiny_config(head=replace(SEEING, neighbours=10.0)), table)
+    module.make_collator = lambda table, **options: collator(model, table, **options)
+
+    def hidden(epoch: int) -> np.ndarray:
+        loader = module.train_dataloader()
+        loader.batch_sampler.set_epoch(epoch)
+        return np.concatenate([batch.inputs.groups[0].hidden for batch in loader])
+
+    first, again, later = hidden(1), hidden(1), hidden(2)
+    assert {tuple(row) for row in first.tolist()} == {(True, False), (False, True), (True, True)}
+    np.testing.assert_array_equal(first, again)
+    assert (first != later).any()
+    (asked,) = module.test_dataloader()[1:]
+    assert all(batch.inputs.groups[0].hidden is None for batch in asked)
+
+
 def test_shift_without_a_token_that_shows_it_is_refused(make_data):
     """Promise: an option is honoured or it is an error."""
     with pytest.raises(ValueError, match=r"shift goes with model\.head\.pair_tokens_see_output"):

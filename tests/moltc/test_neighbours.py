@@ -32,13 +32,16 @@ def plain_votes(outputs, symmetric, sharpness, bits, training, pair, hidden=(Fal
     unpacked = np.unpackbits(bits.numpy(), axis=1).astype(bool)
     seen = sorted(set(a + b))
 
-    def kernel(molecule: int, hide: bool) -> dict[int, float]:
+    gone = [unpacked[m] for m, hide in zip(pair, hidden, strict=True) if hide]
+    left = [t for t in seen if not any((unpacked[t] == x).all() for x in gone)]
+
+    def kernel(molecule: int) -> dict[int, float]:
         x = unpacked[molecule]
-        alike = {t: (x & unpacked[t]).sum() / (x | unpacked[t]).sum() for t in seen}
-        weights = {t: np.exp(sharpness * s) for t, s in alike.items() if not (hide and s == 1)}
+        alike = {t: (x & unpacked[t]).sum() / (x | unpacked[t]).sum() for t in left}
+        weights = {t: np.exp(sharpness * s) for t, s in alike.items()}
         return {t: w / sum(weights.values()) for t, w in weights.items()}
 
-    first, second = kernel(pair[0], hidden[0]), kernel(pair[1], hidden[1])
+    first, second = kernel(pair[0]), kernel(pair[1])
     classes = max(outputs, 2)
     found = np.zeros(classes)
     for i, j, c in zip(a, b, answers, strict=True):
@@ -75,6 +78,32 @@ def test_hidden_molecules_leave_no_vote_to_others_of_their_fingerprint():
     pair = torch.tensor([0]), torch.tensor([2])
     assert votes(bits, *pair).argmax() == 1
     assert votes(bits, *pair, torch.tensor([[True, False]])).argmax() == 3
+
+
+@pytest.mark.parametrize("hidden", [[True, False], [False, True], [True, True]], ids=["a", "b", "both"])
+def test_a_hidden_molecule_casts_no_vote_in_its_partners_place(hidden):
+    """Promise: nor does a pair of two analogues vote for itself the other way round."""
+    bits = torch.full((4, 16), 255, dtype=torch.uint8)
+    bits[1, 0], bits[2], bits[3] = 254, 15, 240  # 0 and 1 differ in one bit
+    said = []
+    for own in (0, 1):
+        votes = NeighbourVotes(1, True, 20.0)
+        votes.remember(bits, torch.tensor([0, 2]), torch.tensor([1, 3]), torch.tensor([own, 1]))
+        votes.prior.fill_(0.5)
+        said.append(votes(bits, torch.tensor([0]), torch.tensor([1]), torch.tensor([hidden])))
+    assert torch.equal(said[0], said[1])
+
+
+def test_mixed_precision_leaves_the_votes_alone():
+    """Promise: counts above 256 are exact, so that a hidden molecule stays hidden."""
+    bits, *training = random_pairs(4)
+    wide = bits.repeat(1, 40)
+    votes = NeighbourVotes(4, False, 30.0)
+    votes.remember(wide, *training)
+    pair = torch.tensor([0]), torch.tensor([1]), torch.tensor([[True, True]])
+    plain = votes(wide, *pair)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(votes(wide, *pair), plain)
 
 
 def test_where_nobody_is_left_the_frequencies_answer():
@@ -127,6 +156,7 @@ def test_heads_answer_with_votes_and_learn_without_them(pairs):
     plain = build(tiny_config(head=replace(HEAD, neighbours=0.0)), table)
     plain.load_state_dict(model.state_dict(), strict=False)
     (group,) = batch.inputs.groups
+    assert group.hidden is None
     members, bits = batch.inputs.towers.members, batch.inputs.towers.graphs.fingerprint
     (votes,) = (votes for _, votes in model.pair_towers.voting())
     said = votes(bits, members[group.key_a][group.row_a], members[group.key_b][group.row_b])
@@ -158,5 +188,7 @@ def test_votes_are_for_yes_no_and_types(pairs):
         build(tiny_config(head=HEAD), pairs("solvation"))
     with pytest.raises(ValueError, match="give head.weight"):
         PairHeadConfig(neighbours=5.0)
+    with pytest.raises(ValueError, match="pair_tokens_see_output"):
+        PairHeadConfig(weight=1.0, pair_tokens=2, neighbours=5.0)
     with pytest.raises(ValueError, match="0 or a sharpness"):
         PairHeadConfig(weight=1.0, neighbours=-1.0)

@@ -102,6 +102,52 @@ def test_resumed_run_repeats_the_uninterrupted_one(
     assert_same_run(tmp_path, uninterrupted(family), family, first)
 
 
+def test_options_that_came_later_do_not_stop_a_run(pairs_folder, tmp_path):
+    """Promise: what a checkpoint does not know was at its default when it was written."""
+    folder, saved = pairs_folder("ddi"), tmp_path / "checkpoints/last.ckpt"
+    with pytest.raises(StoppedError):
+        run(
+            "fit",
+            options(folder, tmp_path, checkpoint_every=1, trainer__callbacks=callback("StopAt", step=2)),
+        )
+    checkpoint = torch.load(saved, weights_only=True)
+    del checkpoint["moltc"]["settings"]["model.head.neighbours"]
+    torch.save(checkpoint, saved)
+    assert run("fit", options(folder, tmp_path, checkpoint_every=1, ckpt_path=saved)) == 0
+
+
+VOTES = {
+    "model__head__weight": 1.0,
+    "model__head__pair_tokens": 1,
+    "model__head__pair_tokens_see_output": True,
+    "model__head__neighbours": 10.0,
+}
+
+
+def test_a_run_with_votes_is_resumed_and_tested_elsewhere(pairs_folder, tmp_path):
+    """Promise: the pairs that vote come from the checkpoint, also where the folder holds fewer."""
+    folder, saved = pairs_folder("ddi"), tmp_path / "checkpoints/last.ckpt"
+    stopped = options(
+        folder, tmp_path, checkpoint_every=1, trainer__callbacks=callback("StopAt", step=6), **VOTES
+    )
+    with pytest.raises(StoppedError):
+        run("fit", stopped)
+    assert run("fit", options(folder, tmp_path, checkpoint_every=1, ckpt_path=saved, **VOTES)) == 0
+    whole = pl.read_parquet(tmp_path / "test/predictions.parquet")["log_odds"]
+    best = next((tmp_path / "checkpoints").glob("best*.ckpt"))
+    fewer = arguments(
+        "test",
+        folder,
+        tmp_path / "fewer",
+        ckpt_path=best,
+        data__max_train_pairs=20,
+        fingerprint_baselines=False,
+        **VOTES,
+    )
+    assert run("test", fewer) == 0
+    assert pl.read_parquet(tmp_path / "fewer/test/predictions.parquet")["log_odds"].equals(whole)
+
+
 def test_killed_process_resumes(pairs_folder, uninterrupted, tmp_path):
     """Promise: SIGKILL at a random moment loses nothing but the steps since the last checkpoint."""
     folder, saved = pairs_folder("solvation"), tmp_path / "checkpoints/last.ckpt"
