@@ -130,6 +130,21 @@ def test_pairs_that_cannot_vote_are_refused(change, message):
         NeighbourVotes(4, False, 5.0).remember(bits, *change(*training))
 
 
+def test_room_is_made_for_the_pairs_of_a_checkpoint():
+    """Promise: votes are those of the checkpoint, however many pairs were remembered before."""
+    bits, *training = random_pairs(4)
+    trained, other = NeighbourVotes(4, False, 5.0), NeighbourVotes(4, False, 5.0)
+    trained.remember(bits, *training)
+    other.remember(bits, *(column[:3] for column in training))
+    state = {f"votes.{name}": tensor for name, tensor in trained.state_dict().items()}
+    other.make_room_for(state, "elsewhere.")
+    assert len(other.partner) == 3
+    other.make_room_for(state, "votes.")
+    other.load_state_dict(trained.state_dict())
+    pair = torch.tensor([7]), torch.tensor([2])
+    assert torch.equal(other(bits, *pair), trained(bits, *pair))
+
+
 def test_votes_without_pairs_or_kernel_are_refused():
     with pytest.raises(ValueError, match="above 0"):
         NeighbourVotes(4, False, 0.0)
