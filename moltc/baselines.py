@@ -267,8 +267,8 @@ def naive_baselines(
         pairs: the pairs of one data set and split.
         fingerprints: [M, 256] packed Morgan bits (radius 2, 2,048 bits), one row a molecule; needed by
             "similar_pairs", "morgan_hgb" and "morgan_mlp" only.
-        include: names out of :func:`baseline_names`; when omitted the instant ones, with fingerprints also
-            "similar_pairs".
+        include: names out of :func:`baseline_names`; when omitted the instant ones, with fingerprints and
+            valid rows also "similar_pairs".
         seed: of training and of the bootstrap.
         threads: CPU threads that the trained baselines may use.
         resamples, level: of the bootstrap intervals.
@@ -282,7 +282,7 @@ def naive_baselines(
     """
     single = pairs.mol_b is None
     known = baseline_names(kind, slow=True, single=single)
-    there = fingerprints is not None
+    there = fingerprints is not None and bool(pairs.rows("valid").size)
     names = tuple(baseline_names(kind, fingerprints=there, single=single) if include is None else include)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"unknown baseline {unknown[0]!r} for kind {kind!r}: choose from {', '.join(known)}")

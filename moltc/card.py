@@ -10,7 +10,8 @@ from moltc.task import Task
 
 VOTING = (
     "**It holds its training pairs**: the fingerprints of their molecules and their answers, since similar "
-    "pairs vote on new ones. Pass it on only where these data may be passed on."
+    "pairs vote on new ones; one of them asked again is looked up. Pass it on only where these data may be "
+    "passed on."
 )
 
 

@@ -42,7 +42,7 @@ class PairCLI(RunCLI):
             "--fingerprint_baselines",
             type=bool,
             default=True,
-            help="fit the fingerprint baselines beside a test (minutes)",
+            help="train the fingerprint baselines beside a test (minutes)",
         )
         parser.add_argument(
             "--drawn_pairs",
