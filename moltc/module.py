@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from moltc.chain_of_thought import ChainOfThought, PromptStyle
 from moltc.collate import PairBatch, PairCollator
 from moltc.data import PairDataModule
 from moltc.model import DecodingConfig, MolTC, MolTCConfig
-from moltc.optim import OptimConfig, schedule
+from moltc.optim import OptimConfig, flat_options, schedule
 from moltc.pair_table import PairTable
 from moltc.pair_towers import PairHeadConfig
 from moltc.ranks import all_ranks, gathered
@@ -353,7 +353,9 @@ class PairModule(lightning.LightningModule):
             mend="use the configuration that the run was started with",
         )
         before, now = checkpoint["moltc"]["settings"], self._settings()
-        defaults = _flat(OptimConfig(), MolTCConfig())  # of options that came after the checkpoint
+        defaults = flat_options(
+            optim=OptimConfig(), **vars(MolTCConfig())
+        )  # of options that came after the checkpoint
         changed = sorted(key for key in now if now[key] != before.get(key, defaults.get(key)))
         if changed and self.trainer.state.fn == "fit":
             told = "; ".join(f"{key} was {before.get(key)}, is {now[key]}" for key in changed[:5])
@@ -367,7 +369,7 @@ class PairModule(lightning.LightningModule):
 
     def _settings(self) -> dict[str, str]:
         """What a resumed run must have in common with the run it goes on, flat and as text."""
-        found = {"model.seed": str(self.seed), **_flat(self.optim, self.config)}
+        found = {"model.seed": str(self.seed), **flat_options(optim=self.optim, **vars(self.config))}
         return found | {f"data.{name}": value for name, value in self.data.settings().items()}
 
     def stored_names(self) -> list[str]:
@@ -387,16 +389,6 @@ class PairModule(lightning.LightningModule):
         if self.global_rank == 0:
             plain = {name.removeprefix("model."): tensor for name, tensor in state.items()}
             self.moltc.save_pretrained(folder, results=results, state=plain)
-
-
-def _flat(optim: OptimConfig, config: MolTCConfig) -> dict[str, str]:
-    """Options of a run, flat and as text."""
-    groups = {"optim": optim, **{f.name: getattr(config, f.name) for f in fields(config)}}
-    return {
-        f"model.{group}.{f.name}": str(getattr(value, f.name))
-        for group, value in groups.items()
-        for f in fields(value)
-    }
 
 
 def _need_free_answers(tasks: Sequence[Task]) -> None:

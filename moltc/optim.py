@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,12 @@ def schedule(settings: OptimConfig, part: str, phase: int, total: int) -> Callab
         return scale * cycle(step - phase, total - phase)
 
     return factor
+
+
+def flat_options(**groups: Any) -> dict[str, str]:
+    """Options of a model's parts, dataclasses by group, flat and as text."""
+    return {
+        f"model.{group}.{f.name}": str(getattr(value, f.name))
+        for group, value in groups.items()
+        for f in fields(value)
+    }
