@@ -13,6 +13,7 @@ from moltc.answering import answer
 from moltc.model import MolTC
 from moltc.neighbours import PRIOR_SHARE, NeighbourVotes
 from moltc.pair_towers import PAIR, PairHeadConfig
+from moltc.stages import continued
 
 HEAD = PairHeadConfig(weight=1.0, hidden=(8,), pair_tokens=2, pair_tokens_see_output=True, neighbours=15.0)
 
@@ -196,6 +197,18 @@ def test_saved_models_keep_the_pairs_that_vote(pairs, tmp_path):
     np.testing.assert_array_equal(first, second)
     (votes,) = (votes for _, votes in loaded.pair_towers.voting())
     assert len(votes.partner) == 2 * len(table.rows("train"))
+
+
+def test_a_stage_with_votes_takes_over_a_head_without(pairs, tmp_path):
+    """Promise: votes have no weights, so that the head of an export fits; its own pairs vote."""
+    table = pairs("ddi")
+    plain = build(tiny_config(head=replace(HEAD, neighbours=0.0)), table, seed=7)
+    plain.save_pretrained(tmp_path / "export")
+    model = continued(tiny_config(head=HEAD), table.tasks(table.rows("train")), str(tmp_path / "export"))
+    (before,), (after,) = plain.pair_towers.heads.values(), model.pair_towers.heads.values()
+    assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+    model.remember(table, table.rows("train"))
+    assert [len(votes.partner) for _, votes in model.pair_towers.voting()] == [2 * len(table.rows("train"))]
 
 
 def test_votes_are_for_yes_no_and_types(pairs):
