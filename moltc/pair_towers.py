@@ -33,8 +33,8 @@ class PairHeadConfig:
     """Soft tokens made from the head's hidden vector, placed before the question; 0: none."""
     pair_tokens_see_output: bool = False
     """Whether the last pair token is made from the head's own output; then much of the answer is the head's.
-    A single output is given with its sines and cosines, so that its digits can be read off; it has a token of
-    its own, so that an unusual pair does not drown it."""
+    A number is given with its sines and cosines, so that its digits can be read off; the output has a token
+    of its own, so that an unusual pair does not drown it."""
     hidden: tuple[int, ...] = (256,)
     """Widths of the head's hidden layers."""
     dropout: float = 0.0
@@ -200,7 +200,7 @@ class PairHead(nn.Module):
         if self.hidden_tokens:
             self.tokens = nn.Linear(width, self.hidden_tokens * out_dim)
         if config.pair_tokens_see_output:
-            waves = 2 * len(WAVELENGTHS) if spec.outputs == 1 else 0
+            waves = 2 * len(WAVELENGTHS) if spec.kind == "number" else 0
             self.output_token = nn.Linear(spec.outputs + waves, out_dim)
 
     def forward(
@@ -225,7 +225,7 @@ class PairHead(nn.Module):
             shown = self._moved(output, shift)
             if self.spec.kind == "class" and votes is not None:
                 shown = shown.softmax(1)
-            if self.spec.outputs == 1:
+            if self.spec.kind == "number":
                 shown = torch.cat([shown, _waves(shown)], dim=1)
             tokens.append(self.output_token(shown)[:, None])
         return answer, torch.cat(tokens, dim=1)

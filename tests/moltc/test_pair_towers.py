@@ -104,9 +104,11 @@ def test_head_loss_is_added_with_its_weight(pairs, family):
     torch.testing.assert_close(losses["loss"], losses["nll"] + 0.5 * losses["head"])
 
 
-def test_pair_tokens_may_see_the_output_of_the_head(pairs):
-    """Promise: the last token says the head's output and nothing else; the others say nothing of it."""
-    table = pairs("solvation")
+@pytest.mark.parametrize("family", ["solvation", "ddi"])
+def test_pair_tokens_may_see_the_output_of_the_head(pairs, family):
+    """Promise: the last token says the head's output, of a number the digits too, and nothing else; the
+    others say nothing of it."""
+    table = pairs(family)
     seeing = build(tiny_config(head=replace(HEAD, pair_tokens=3, pair_tokens_see_output=True)), table)
     (head,) = seeing.pair_towers.heads.values()
     batch = train_batch(seeing, table, [0, 1, 2])
@@ -118,8 +120,10 @@ def test_pair_tokens_may_see_the_output_of_the_head(pairs):
     assert tokens.shape[1] == 3
     assert torch.equal(moved[:, :2], tokens[:, :2])
     (output,) = after.predictions  # [3, 1]
-    angle = output * (2 * torch.pi / WAVELENGTHS)
-    shown = torch.cat([output, angle.sin(), angle.cos()], dim=1)
+    shown = output
+    if family == "solvation":
+        angle = output * (2 * torch.pi / WAVELENGTHS)
+        shown = torch.cat([output, angle.sin(), angle.cos()], dim=1)
     torch.testing.assert_close(moved[:, 2], head.output_token(shown))
     with pytest.raises(ValueError, match="needs pair tokens"):
         replace(HEAD, pair_tokens=0, pair_tokens_see_output=True)
