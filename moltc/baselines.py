@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.graphs import GraphArrays
 from moltc.bootstrap import Bootstrap, Floats, Metric
 from moltc.class_metrics import class_metrics, log_softmax
 from moltc.family import FamilyKind
@@ -251,7 +252,7 @@ def baseline_names(
 def naive_baselines(
     kind: FamilyKind,
     pairs: PairArrays,
-    fingerprints: NDArray[np.uint8] | None = None,
+    graphs: GraphArrays | None = None,
     *,
     include: Iterable[str] | None = None,
     seed: int = 0,
@@ -265,9 +266,9 @@ def naive_baselines(
     Args:
         kind: "number", "binary" or "class".
         pairs: the pairs of one data set and split.
-        fingerprints: [M, 256] packed Morgan bits (radius 2, 2,048 bits), one row a molecule; needed by
-            "similar_pairs", "morgan_hgb" and "morgan_mlp" only.
-        include: names out of :func:`baseline_names`; when omitted the instant ones, with fingerprints and
+        graphs: the M molecules with their Morgan bits (radius 2, 2,048 bits); needed by "similar_pairs",
+            "morgan_hgb" and "morgan_mlp" only.
+        include: names out of :func:`baseline_names`; when omitted the instant ones, with graphs and
             valid rows also "similar_pairs".
         seed: of training and of the bootstrap.
         threads: CPU threads that the trained baselines may use.
@@ -276,13 +277,13 @@ def naive_baselines(
             minutes.
 
     Raises:
-        ValueError: an unknown name, missing fingerprints, labels other than 0 and 1 of a binary family or
+        ValueError: an unknown name, missing graphs, labels other than 0 and 1 of a binary family or
             0, 1, 2, ... of a class family, or no valid rows where a threshold or the number of trees or
             epochs is chosen on them.
     """
     single = pairs.mol_b is None
     known = baseline_names(kind, slow=True, single=single)
-    there = fingerprints is not None and bool(pairs.rows("valid").size)
+    there = graphs is not None and bool(pairs.rows("valid").size)
     names = tuple(baseline_names(kind, fingerprints=there, single=single) if include is None else include)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"unknown baseline {unknown[0]!r} for kind {kind!r}: choose from {', '.join(known)}")
@@ -298,7 +299,7 @@ def naive_baselines(
         if entry:
             prediction = entry.predict(pairs)
         else:
-            prediction = _fingerprint_prediction(name, kind, pairs, fingerprints, seed=seed, threads=threads)
+            prediction = _fingerprint_prediction(name, kind, pairs, graphs, seed=seed, threads=threads)
         ranks_only = entry is not None and entry.ranks_only
         threshold = _valid_threshold(name, pairs, prediction) if ranks_only else 0.0
         seconds = time.perf_counter() - started
@@ -370,18 +371,16 @@ def _fingerprint_prediction(
     name: str,
     kind: FamilyKind,
     pairs: PairArrays,
-    fingerprints: NDArray[np.uint8] | None,
+    graphs: GraphArrays | None,
     *,
     seed: int,
     threads: int,
 ) -> Floats:
-    if fingerprints is None:
-        raise ValueError(
-            f"baseline {name!r} needs fingerprints: pass the packed Morgan bits of the molecules"
-        )
+    if graphs is None:
+        raise ValueError(f"baseline {name!r} needs fingerprints: pass the graphs of the molecules")
     from moltc.fingerprint_baselines import boosted_trees, perceptron, similar_pairs
 
     if name == "similar_pairs":
-        return similar_pairs(kind, pairs, fingerprints, threads=threads)
+        return similar_pairs(kind, pairs, graphs, threads=threads)
     fit = boosted_trees if name == "morgan_hgb" else perceptron
-    return fit(kind, pairs, fingerprints, seed=seed, threads=threads)
+    return fit(kind, pairs, graphs.fingerprint, seed=seed, threads=threads)

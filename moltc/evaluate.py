@@ -117,7 +117,7 @@ def _baselines(
     found = naive_baselines(
         kind,
         PairArrays(table.mol_a[own], second, task.printed(table.label[own]), split),
-        table.molecules.graphs.batch(np.arange(len(table.molecules))).fingerprint,
+        table.molecules.graphs.batch(np.arange(len(table.molecules))),
         include=baseline_names(kind, fingerprints=True, slow=slow, single=single),
         seed=seed,
         announce=lambda name: console.print(f"[dim]baseline: {name}[/dim]"),

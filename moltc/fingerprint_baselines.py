@@ -1,5 +1,5 @@
-"""Baselines on Morgan fingerprints: votes of similar training pairs, histogram gradient boosting and a
-multilayer perceptron.
+"""Baselines on substructures: votes of similar training pairs, and histogram gradient boosting and a
+multilayer perceptron on Morgan fingerprints.
 
 Fingerprints with a simple learner are hard to beat on many molecular pairs, so a graph-plus-language model is
 compared with them. Numbers and classes are predicted from both molecules' bits side by side; yes-or-no
@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from data_prep.graphs import GraphArrays
+from moltc.backbone.graphs import GraphBatch
 from moltc.baselines import SCORED_SPLITS, PairArrays
 from moltc.bootstrap import Floats
 from moltc.family import FamilyKind
 from moltc.metrics import binary_metrics
-from moltc.neighbours import NeighbourVotes
+from moltc.neighbours import NeighbourVotes, Substructures
 
 _PREDICT_BATCH = 2048
 
@@ -47,39 +49,37 @@ SHARPNESS = (5.0, 10.0, 20.0, 40.0)
 """Of the kernel of :func:`similar_pairs`; the best on valid pairs is taken."""
 
 
-def similar_pairs(
-    kind: FamilyKind, pairs: PairArrays, fingerprints: NDArray[np.uint8], *, threads: int = 1
-) -> Floats:
+def similar_pairs(kind: FamilyKind, pairs: PairArrays, graphs: GraphArrays, *, threads: int = 1) -> Floats:
     """Votes of the training pairs of similar molecules (:mod:`moltc.neighbours`); nothing is trained.
 
     Args:
         kind: "binary" (log-odds of yes; pairs vote in both orders) or "class" (log-probabilities).
         pairs: n pairs with train and valid rows; the sharpness of votes is chosen on the latter.
-        fingerprints: [M, 256] packed bits.
+        graphs: the M molecules.
         threads: torch threads.
 
     Returns:
         [n] predictions, of classes [n, C]; NaN outside valid and test.
 
     Raises:
-        ValueError: numbers; no valid rows; fingerprints that do not fit.
+        ValueError: numbers; no valid rows; graphs that do not fit.
     """
     if kind not in ("binary", "class"):
         raise ValueError(f"similar pairs vote on yes and no or on classes, not on kind {kind!r}")
-    _check_fingerprints(pairs, fingerprints)
+    _check_fingerprints(pairs, graphs.fingerprint)
     train, valid = pairs.rows("train"), _valid_rows(pairs, "similar_pairs")
-    bits = torch.from_numpy(np.array(fingerprints))
+    molecules = Substructures.of(GraphBatch.from_arrays(graphs))
     first, second = (torch.from_numpy(side.astype(np.int64)) for side in (pairs.mol_a, pairs.partner))
     label = torch.from_numpy(pairs.label).long()
     objective = _OBJECTIVES[kind](pairs)
 
     def voters(sharpness: float) -> NeighbourVotes:
         votes = NeighbourVotes(objective.outputs, kind == "binary", sharpness)
-        votes.remember(bits, first[train], second[train], label[train])
+        votes.remember(molecules, first[train], second[train], label[train])
         return votes
 
     def ask(votes: NeighbourVotes, rows: NDArray[np.integer]) -> Tensor:
-        output: Tensor = votes(bits, first[rows], second[rows])
+        output: Tensor = votes(molecules, first[rows], second[rows])
         return output
 
     with _torch_threads(threads):

@@ -28,6 +28,7 @@ from moltc.backbone.checkpoint import (
     read_config,
     save_model,
 )
+from moltc.backbone.graphs import GraphBatch
 from moltc.backbone.language_model import LanguageModel, LanguageModelConfig
 from moltc.backbone.processes import Mean, own_mean
 from moltc.backbone.soft_prompt_lm import Completions, SoftPromptLM
@@ -37,6 +38,7 @@ from moltc.backbone.trie import TokenTrie
 from moltc.card import model_card
 from moltc.chain_of_thought import ChainOfThought, PromptStyle
 from moltc.families import AnswerSpace
+from moltc.neighbours import Substructures
 from moltc.pair_towers import HeadSpec, PairHeadConfig, PairOutput, PairTowers
 from moltc.prompt_writer import PromptWriter, fixed_phrases
 from moltc.task import Task
@@ -213,12 +215,15 @@ class MolTC(nn.Module):
 
     def remember(self, table: PairTable, rows: np.ndarray) -> None:
         """Hold the training pairs ``rows`` of a table, which vote where ``head.neighbours`` asks for it."""
+        if not self.config.head.neighbours:
+            return
+        graphs = table.molecules.graphs.batch(np.arange(len(table.molecules)))
+        molecules = Substructures.of(GraphBatch.from_arrays(graphs))
         for name, votes in self.pair_towers.voting():
-            bits = torch.from_numpy(np.array(table.molecules.graphs.fingerprint))
             asked = [number for number, task in enumerate(self.tasks) if task.head == name]
             own = rows[np.isin(table.task[rows], asked)]
             columns = (table.mol_a[own], table.mol_b[own], table.label[own])
-            votes.remember(bits, *(torch.from_numpy(c.astype(np.int64)) for c in columns))
+            votes.remember(molecules, *(torch.from_numpy(c.astype(np.int64)) for c in columns))
 
     def head_loss(self, batch: PairBatch, output: PairOutput, mean: Mean = own_mean) -> Tensor | None:
         """Loss of the auxiliary heads, mean over the pairs that have one: squared error of standardised
@@ -245,7 +250,8 @@ class MolTC(nn.Module):
 
     def tower_losses(self, batch: PairBatch, mean: Mean = own_mean) -> dict[str, Tensor]:
         """What towers and auxiliary heads are trained on without the language model, as :meth:`losses`."""
-        loss = self.head_loss(batch, self.lm.encode(batch.inputs), mean)
+        heads_only = batch.inputs._replace(pair=batch.inputs.pair[:0])
+        loss = self.head_loss(batch, self.lm.encode(heads_only), mean)
         if loss is None:
             raise ValueError("no pair of this batch has an auxiliary head: set optim.pretrain_epochs to 0")
         return {"loss": loss, "head": loss}

@@ -1,27 +1,57 @@
 """What similar molecules did: the training pairs vote on the answer to a new one.
 
 A training pair (i, j) of answer c votes for c with weight k(a, i) k(b, j), where k(a, .) is the softmax over
-the molecules of training of ``sharpness`` times the Tanimoto similarity of Morgan fingerprints: a kernel
-estimate (Nadaraya, 1964; Watson, 1964) on pairs. For molecules that no training pair holds, this is a
-baseline that trained models have to beat.
+the molecules of training of ``sharpness`` times their similarity: a kernel estimate (Nadaraya, 1964; Watson,
+1964) on pairs. For molecules that no training pair holds, this is a baseline that trained models have to beat.
+
+Similar are molecules of the same substructures, rare ones among them, and of much the same make-up: the mean of
+the Tanimoto similarity of Morgan fingerprints and that of counts of atom environments (the sum of minima over
+the sum of maxima; Ruzicka, 1958).
 
 Letters: n pairs, M molecules of a batch, T molecules of training, C answers, R distinct (molecule, answer),
-V votes, F fingerprint bits.
+V votes, F fingerprint bits, E kinds of environments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from moltc.backbone.graphs import unpack_bits
+from data_prep.graphs import ATOM_DIMS
+from moltc.backbone.graphs import GraphBatch, unpack_bits
 
 PRIOR_SHARE = 0.02
 """How much of a vote is the frequency of the answers in training, whatever the molecules."""
 CELLS = 2**25
 """Weights of pairs by (molecule, answer) that are in memory at a time."""
+ENVIRONMENTS = 1024
+"""Kinds E of atom environments; they are folded, as the bits of fingerprints are."""
+_ELEMENT_HASH = torch.tensor([pow(7, element + 1, 2**31 - 1) for element in range(ATOM_DIMS[0])])
+"""7 generates all residues of this prime, so that sums over a few elements rarely meet."""
+
+
+class Substructures(NamedTuple):
+    """What M molecules are compared by: ``bits``, packed Morgan fingerprints, uint8 [M, F / 8], and
+    ``counts``, how often each kind of atom environment occurs, uint8 [M, E]."""
+
+    bits: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, graphs: GraphBatch) -> Substructures:
+        """Of molecular graphs. An environment is an atom's element and those of the atoms bound to it; what
+        occurs more than 255 times counts 255 times."""
+        element = graphs.atoms[:, 0].long()
+        source, target = graphs.edge_index
+        hashes = _ELEMENT_HASH.to(element.device)[element]
+        around = torch.zeros_like(hashes).index_add_(0, target, hashes[source])
+        kind = (around * ATOM_DIMS[0] + element) % 1_000_003 % ENVIRONMENTS
+        place = graphs.node_graph * ENVIRONMENTS + kind
+        counts = torch.bincount(place, minlength=graphs.num_graphs * ENVIRONMENTS).clamp(max=255)
+        return cls(graphs.fingerprint, counts.view(-1, ENVIRONMENTS).to(torch.uint8))
 
 
 class NeighbourVotes(nn.Module):
@@ -35,6 +65,7 @@ class NeighbourVotes(nn.Module):
     """
 
     bits: Tensor
+    counts: Tensor
     molecule: Tensor
     answer: Tensor
     row: Tensor
@@ -46,7 +77,7 @@ class NeighbourVotes(nn.Module):
         if sharpness <= 0:
             raise ValueError(f"sharpness must be above 0, not {sharpness}")
         self.outputs, self.symmetric, self.sharpness = outputs, symmetric, sharpness
-        self.make_room((0, 0, 0, 0))
+        self.make_room((0, 0, 0, 0, 0))
 
     @property
     def answers(self) -> int:
@@ -54,15 +85,16 @@ class NeighbourVotes(nn.Module):
         return max(self.outputs, 2)
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """T, bytes of a fingerprint, R and V, from which :meth:`make_room` makes the same buffers."""
-        return (*self.bits.shape, len(self.molecule), len(self.partner))
+    def sizes(self) -> tuple[int, int, int, int, int]:
+        """T, bytes of a fingerprint, E, R and V, from which :meth:`make_room` makes the same buffers."""
+        return (*self.bits.shape, self.counts.shape[1], len(self.molecule), len(self.partner))
 
     def make_room(self, sizes: Sequence[int]) -> None:
         """Empty buffers of these :attr:`sizes`, for weights that are loaded."""
-        molecules, width, rows, votes = sizes
+        molecules, width, kinds, rows, votes = sizes
         device = self.prior.device if "prior" in self._buffers else None
-        self.register_buffer("bits", torch.zeros(molecules, width, dtype=torch.uint8, device=device))
+        for name, count in (("bits", width), ("counts", kinds)):
+            self.register_buffer(name, torch.zeros(molecules, count, dtype=torch.uint8, device=device))
         for name, count in (("molecule", rows), ("answer", rows), ("row", votes), ("partner", votes)):
             self.register_buffer(name, torch.zeros(count, dtype=torch.long, device=device))
         self.register_buffer("prior", torch.full((self.answers,), 1 / self.answers, device=device))
@@ -71,15 +103,15 @@ class NeighbourVotes(nn.Module):
         """Room for what a checkpoint holds; where it holds no votes all stays as it is."""
         if f"{prefix}bits" in state:
             rows, votes = len(state[f"{prefix}molecule"]), len(state[f"{prefix}partner"])
-            self.make_room((*state[f"{prefix}bits"].shape, rows, votes))
+            self.make_room((*state[f"{prefix}bits"].shape, state[f"{prefix}counts"].shape[1], rows, votes))
 
-    def remember(self, bits: Tensor, row_a: Tensor, row_b: Tensor, answer: Tensor) -> None:
+    def remember(self, molecules: Substructures, row_a: Tensor, row_b: Tensor, answer: Tensor) -> None:
         """Hold the training pairs.
 
         Parameters
         ----------
-        bits : packed fingerprints, uint8 [*, F / 8].
-        row_a, row_b : molecules of each pair, rows of ``bits``, long [P].
+        molecules : those of the pairs, and others.
+        row_a, row_b : molecules of each pair, rows of ``molecules``, long [P].
         answer : 0 or 1, or the number of the class, long [P].
 
         Raises
@@ -97,8 +129,10 @@ class NeighbourVotes(nn.Module):
             a, b, answer = torch.cat([a, b]), torch.cat([b, a]), torch.cat([answer, answer])
         order = torch.argsort((a * self.answers + answer) * len(seen) + b)
         key, row = torch.unique_consecutive((a * self.answers + answer)[order], return_inverse=True)
-        self.make_room((len(seen), bits.shape[1], len(key), len(answer)))
-        self.bits.copy_(bits[seen])
+        width, kinds = molecules.bits.shape[1], molecules.counts.shape[1]
+        self.make_room((len(seen), width, kinds, len(key), len(answer)))
+        self.bits.copy_(molecules.bits[seen])
+        self.counts.copy_(molecules.counts[seen])
         self.molecule.copy_(key // self.answers)
         self.answer.copy_(key % self.answers)
         self.row.copy_(row)
@@ -106,25 +140,30 @@ class NeighbourVotes(nn.Module):
         self.prior.copy_(prior)
 
     @torch.no_grad()
-    def forward(self, bits: Tensor, row_a: Tensor, row_b: Tensor, hidden: Tensor | None = None) -> Tensor:
+    def forward(
+        self, molecules: Substructures, row_a: Tensor, row_b: Tensor, hidden: Tensor | None = None
+    ) -> Tensor:
         """Log-odds of yes [n, 1], or log-probabilities of the classes [n, C].
 
         Parameters
         ----------
-        bits : packed fingerprints of a batch's molecules, uint8 [M, F / 8].
-        row_a, row_b : molecules of each pair, rows of ``bits``, long [n].
+        molecules : the molecules of a batch.
+        row_a, row_b : molecules of each pair, rows of ``molecules``, long [n].
         hidden : bool [n, 2]; which molecules of a pair shall count as unseen: no training pair votes that
             holds one of them, or another of the same fingerprint. Training pairs need it, or they vote for
             themselves.
         """
         if not len(self.partner):
             raise RuntimeError("no training pairs are remembered: call remember first")
-        with torch.autocast(bits.device.type, enabled=False):
-            return self._said(self._shares(bits, row_a, row_b, hidden))
+        with torch.autocast(row_a.device.type, enabled=False):
+            return self._said(self._shares(molecules, row_a, row_b, hidden))
 
-    def _shares(self, bits: Tensor, row_a: Tensor, row_b: Tensor, hidden: Tensor | None) -> Tensor:
+    def _shares(
+        self, molecules: Substructures, row_a: Tensor, row_b: Tensor, hidden: Tensor | None
+    ) -> Tensor:
         """Sums of votes [n, C]."""
-        scores, same = self._similarity(bits)  # [M, T]
+        similarity, same = self._similarity(molecules)  # [M, T]
+        scores = self.sharpness * similarity
         if hidden is None:
             first = scores.softmax(1)
             used, b = torch.unique(row_b, return_inverse=True)
@@ -153,13 +192,18 @@ class NeighbourVotes(nn.Module):
         log_share = ((1 - PRIOR_SHARE) * share + PRIOR_SHARE * self.prior).clamp(min=1e-12).log()
         return log_share[:, 1:] - log_share[:, :1] if self.outputs == 1 else log_share
 
-    def _similarity(self, bits: Tensor) -> tuple[Tensor, Tensor]:
-        """Sharpened similarities [M, T] to the molecules of training, and which have the same fingerprint."""
-        ours, theirs = unpack_bits(bits), unpack_bits(self.bits)
+    def _similarity(self, molecules: Substructures) -> tuple[Tensor, Tensor]:
+        """Similarities [M, T] to the molecules of training, and which have the same fingerprint."""
+        ours, theirs = unpack_bits(molecules.bits), unpack_bits(self.bits)
         both = ours @ theirs.T
         either = ours.sum(1, keepdim=True) + theirs.sum(1) - both
-        similarity = torch.where(either > 0, both / either.clamp(min=1), 1.0)
-        return self.sharpness * similarity, both == either
+        by_bits = torch.where(either > 0, both / either.clamp(min=1), 1.0)
+        found = (self.counts > 0).any(0)  # no minimum with other kinds
+        mine, known = molecules.counts[:, found].float(), self.counts[:, found].float()
+        apart = torch.cdist(mine, known, p=1)
+        minima = (mine.sum(1, keepdim=True) + known.sum(1) - apart) / 2
+        maxima = molecules.counts.sum(1, keepdim=True) + known.sum(1) - minima
+        return (by_bits + minima / maxima.clamp(min=1)) / 2, both == either
 
 
 def _ones(row: Tensor, column: Tensor, rows: int, columns: int | None = None) -> Tensor:

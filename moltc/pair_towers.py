@@ -18,7 +18,7 @@ from moltc.backbone.batch_norm import BatchNorm
 from moltc.backbone.processes import holders
 from moltc.backbone.towers import TowerInputs, TowerSet, TowerShares
 from moltc.family import FamilyKind
-from moltc.neighbours import NeighbourVotes
+from moltc.neighbours import NeighbourVotes, Substructures
 
 PAIR = "pair"
 
@@ -306,7 +306,8 @@ class PairTowers(nn.Module):
         for group in inputs.groups:
             a = output.pooled[group.key_a][group.row_a]
             b = output.pooled[group.key_b][group.row_b]
-            votes = self._votes(inputs.towers, group) if group.head in self.votes else None
+            read = len(inputs.pair) or not self.training  # by pair tokens, or in the head's answers
+            votes = self._votes(inputs.towers, group) if read and group.head in self.votes else None
             predicted, made = self.heads[group.head](a, b, group.shift, votes)
             predictions.append(predicted)
             if made is not None:
@@ -320,7 +321,7 @@ class PairTowers(nn.Module):
 
     def _votes(self, towers: TowerInputs, group: PairGroup) -> Tensor:
         """Votes of the training pairs [n, outputs] on a group."""
-        bits, members = towers.graphs.fingerprint, towers.members
+        molecules, members = Substructures.of(towers.graphs), towers.members
         row_a, row_b = members[group.key_a][group.row_a], members[group.key_b][group.row_b]
-        votes: Tensor = self.votes[group.head](bits, row_a, row_b, group.hidden)
+        votes: Tensor = self.votes[group.head](molecules, row_a, row_b, group.hidden)
         return votes

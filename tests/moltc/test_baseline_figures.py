@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from data_prep.graphs import GraphArrays
+from data_prep.molecules import featurise
 from moltc.baselines import (
     Baseline,
     PairArrays,
@@ -24,13 +26,10 @@ def number_of(names: list[str]) -> tuple[np.ndarray, list[str]]:
     return np.array([position[name] for name in names]), distinct
 
 
-def packed_morgan(smiles: list[str]) -> np.ndarray:
-    """Packed Morgan bits, radius 2, [M, 256]."""
-    from rdkit.Chem import MolFromSmiles, rdFingerprintGenerator
-
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
-    bits = [generator.GetFingerprintAsNumPy(MolFromSmiles(text)) for text in smiles]
-    return np.packbits(np.stack(bits), axis=1)
+def graphs_of(smiles: list[str]) -> GraphArrays:
+    """The molecules of distinct SMILES, in their order."""
+    found = featurise(smiles, workers=1, progress=False, graphs_only=True)
+    return found.table.graphs.batch(found.row_of)
 
 
 def pairs_of(
@@ -177,7 +176,7 @@ def test_types_on_drugbank(
 def test_fingerprint_models_on_freesolv(real_data: Path, splits: Path) -> None:
     pairs, smiles = freesolv(real_data, splits, 0)
     names = [name for name in baseline_names("number", slow=True) if name.startswith("morgan")]
-    results = naive_baselines("number", pairs, packed_morgan(smiles), include=names, resamples=0)
+    results = naive_baselines("number", pairs, graphs_of(smiles), include=names, resamples=0)
     assert_figures(results["morgan_hgb"], ("mae", "rmse", "r2"), (1.630, 3.096, 0.563), 0.01)
     assert_figures(results["morgan_mlp"], ("mae", "rmse"), (1.494, 2.937), 0.4)
 
@@ -186,7 +185,7 @@ def test_fingerprint_models_on_freesolv(real_data: Path, splits: Path) -> None:
 @pytest.mark.real_data
 def test_perceptron_on_combisolv(real_data: Path, splits: Path) -> None:
     pairs, smiles = combisolv(real_data, splits, "random", "split_0")
-    results = naive_baselines("number", pairs, packed_morgan(smiles), include=["morgan_mlp"], resamples=0)
+    results = naive_baselines("number", pairs, graphs_of(smiles), include=["morgan_mlp"], resamples=0)
     assert_figures(results["morgan_mlp"], ("mae", "rmse"), (0.520, 1.127), 0.1)
 
 
@@ -194,7 +193,7 @@ def test_perceptron_on_combisolv(real_data: Path, splits: Path) -> None:
 @pytest.mark.real_data
 def test_perceptron_on_chchminer(splits: Path) -> None:
     pairs, smiles = chchminer(splits, "split_random")
-    results = naive_baselines("binary", pairs, packed_morgan(smiles), include=["morgan_mlp"], resamples=0)
+    results = naive_baselines("binary", pairs, graphs_of(smiles), include=["morgan_mlp"], resamples=0)
     assert_figures(results["morgan_mlp"], ("auc_roc", "average_precision"), (0.9596, 0.9549), 0.015)
 
 
@@ -202,5 +201,5 @@ def test_perceptron_on_chchminer(splits: Path) -> None:
 @pytest.mark.real_data
 def test_perceptron_on_drugbank(real_data: Path, splits: Path) -> None:
     pairs, smiles = drugbank86(real_data, splits, "cold", "split_cold1")
-    results = naive_baselines("class", pairs, packed_morgan(smiles), include=["morgan_mlp"], resamples=0)
+    results = naive_baselines("class", pairs, graphs_of(smiles), include=["morgan_mlp"], resamples=0)
     assert_figures(results["morgan_mlp"], ("accuracy", "macro_f1"), (0.7173, 0.6038), 0.04)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from graph_samples import joined, random_molecule
 
+from data_prep.graphs import GraphArrays
 from moltc.baselines import PairArrays, naive_baselines
 from moltc.class_metrics import class_metrics
 from moltc.family import FamilyKind
@@ -39,6 +41,12 @@ def computed_pairs(kind: FamilyKind, n: int = 360) -> tuple[PairArrays, np.ndarr
         label = 2.0 * bits[a, 0] + bits[b, 1]
     split = rng.choice(["train", "valid", "test", "none"], p=[0.7, 0.1, 0.15, 0.05], size=n)
     return PairArrays(a, b, label, split), np.packbits(bits, axis=1)
+
+
+def atoms_with(fingerprints: np.ndarray) -> GraphArrays:
+    """Molecules of one atom each, always the same, and of these fingerprints."""
+    arrays = joined([random_molecule(1, np.random.default_rng(0))] * len(fingerprints))
+    return arrays._replace(fingerprint=fingerprints)
 
 
 @pytest.mark.parametrize("kind", ["number", "class"])
@@ -155,7 +163,7 @@ def test_training_length_follows_the_number_of_pairs(
 @pytest.mark.parametrize("name", ["morgan_hgb", "morgan_mlp"])
 def test_learners_are_reached_by_name(name: str) -> None:
     pairs, fingerprints = computed_pairs("binary", n=60)
-    result = naive_baselines("binary", pairs, fingerprints, include=[name], resamples=5)[name]
+    result = naive_baselines("binary", pairs, atoms_with(fingerprints), include=[name], resamples=5)[name]
     assert result.title.startswith("Morgan + ")
     assert {"auc_roc", "brier"} <= set(result.metrics["test"])
 
@@ -165,15 +173,16 @@ def test_learners_are_reached_by_name(name: str) -> None:
 )
 def test_similar_pairs_vote_without_training(kind: FamilyKind, metric: str, at_least: float) -> None:
     pairs, fingerprints = computed_pairs(kind, n=800)
-    found = naive_baselines(kind, pairs, fingerprints, resamples=5)["similar_pairs"]
+    found = naive_baselines(kind, pairs, atoms_with(fingerprints), resamples=5)["similar_pairs"]
     assert found.title == "votes of similar pairs"
     assert found.metrics["test"][metric].value > at_least
     assert (np.isfinite(found.prediction) == np.isin(pairs.split, ["valid", "test"])).all()
 
 
 def test_similar_pairs_refuse_numbers() -> None:
+    pairs, fingerprints = computed_pairs("number")
     with pytest.raises(ValueError, match="not on kind 'number'"):
-        similar_pairs("number", *computed_pairs("number"))
+        similar_pairs("number", pairs, atoms_with(fingerprints))
 
 
 def test_perceptron_leaves_the_global_random_state_and_threads() -> None:
