@@ -2,11 +2,12 @@
 
 A training pair (i, j) of answer c votes for c with weight k(a, i) k(b, j), where k(a, .) is the softmax over
 the molecules of training of ``sharpness`` times their similarity: a kernel estimate (Nadaraya, 1964; Watson,
-1964) on pairs. For molecules that no training pair holds, this is a baseline that trained models have to beat.
+1964) on pairs. For molecules that no training pair holds, this is a baseline that trained models have to
+beat.
 
-Similar are molecules of the same substructures, rare ones among them, and of much the same make-up: the mean of
-the Tanimoto similarity of Morgan fingerprints and that of counts of atom environments (the sum of minima over
-the sum of maxima; Ruzicka, 1958).
+Similar are molecules with the same substructures and much the same make-up: the mean of two similarities,
+Tanimoto's of Morgan fingerprints, and of counts of atom environments the sum of minima over the sum of
+maxima.
 
 Letters: n pairs, M molecules of a batch, T molecules of training, C answers, R distinct (molecule, answer),
 V votes, F fingerprint bits, E kinds of environments.
