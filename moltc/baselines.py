@@ -377,7 +377,7 @@ def _fingerprint_prediction(
     threads: int,
 ) -> Floats:
     if graphs is None:
-        raise ValueError(f"baseline {name!r} needs fingerprints: pass the graphs of the molecules")
+        raise ValueError(f"baseline {name!r} needs molecules: pass their graphs")
     from moltc.fingerprint_baselines import boosted_trees, perceptron, similar_pairs
 
     if name == "similar_pairs":

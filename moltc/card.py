@@ -9,7 +9,7 @@ from typing import Any
 from moltc.task import Task
 
 VOTING = (
-    "**It holds its training pairs**: fingerprints of their molecules and their answers, since similar "
+    "**It holds its training pairs**: what their molecules are compared by, and their answers, since similar "
     "pairs vote on new ones; one of them asked again is looked up. Pass it on only where these data may be "
     "passed on."
 )

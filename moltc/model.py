@@ -215,15 +215,13 @@ class MolTC(nn.Module):
 
     def remember(self, table: PairTable, rows: np.ndarray) -> None:
         """Hold the training pairs ``rows`` of a table, which vote where ``head.neighbours`` asks for it."""
-        if not self.config.head.neighbours:
-            return
-        graphs = table.molecules.graphs.batch(np.arange(len(table.molecules)))
-        molecules = Substructures.of(GraphBatch.from_arrays(graphs))
         for name, votes in self.pair_towers.voting():
             asked = [number for number, task in enumerate(self.tasks) if task.head == name]
             own = rows[np.isin(table.task[rows], asked)]
-            columns = (table.mol_a[own], table.mol_b[own], table.label[own])
-            votes.remember(molecules, *(torch.from_numpy(c.astype(np.int64)) for c in columns))
+            seen, row = np.unique(np.stack([table.mol_a[own], table.mol_b[own]]), return_inverse=True)
+            molecules = Substructures.of(GraphBatch.from_arrays(table.molecules.graphs.batch(seen)))
+            row_a, row_b = torch.from_numpy(row.reshape(2, -1))
+            votes.remember(molecules, row_a, row_b, torch.from_numpy(table.label[own].astype(np.int64)))
 
     def head_loss(self, batch: PairBatch, output: PairOutput, mean: Mean = own_mean) -> Tensor | None:
         """Loss of the auxiliary heads, mean over the pairs that have one: squared error of standardised

@@ -303,11 +303,16 @@ class PairTowers(nn.Module):
         if not self.config.weight or not inputs.groups:
             return PairOutput(soft)
         predictions, tokens = [], []
+        voting = len(self.votes) and (len(inputs.pair) or not self.training)  # else nothing reads the votes
+        molecules = Substructures.of(inputs.towers.graphs) if voting else None
         for group in inputs.groups:
             a = output.pooled[group.key_a][group.row_a]
             b = output.pooled[group.key_b][group.row_b]
-            read = len(inputs.pair) or not self.training  # by pair tokens, or in the head's answers
-            votes = self._votes(inputs.towers, group) if read and group.head in self.votes else None
+            votes = None
+            if molecules is not None and group.head in self.votes:
+                row_a = inputs.towers.members[group.key_a][group.row_a]
+                row_b = inputs.towers.members[group.key_b][group.row_b]
+                votes = self.votes[group.head](molecules, row_a, row_b, group.hidden)
             predicted, made = self.heads[group.head](a, b, group.shift, votes)
             predictions.append(predicted)
             if made is not None:
@@ -318,10 +323,3 @@ class PairTowers(nn.Module):
             place[prompts] = torch.arange(len(prompts), device=prompts.device)
             soft[PAIR] = torch.cat(tokens)[place[inputs.pair]]  # [M, Q, H]
         return PairOutput(soft, tuple(predictions))
-
-    def _votes(self, towers: TowerInputs, group: PairGroup) -> Tensor:
-        """Votes of the training pairs [n, outputs] on a group."""
-        molecules, members = Substructures.of(towers.graphs), towers.members
-        row_a, row_b = members[group.key_a][group.row_a], members[group.key_b][group.row_b]
-        votes: Tensor = self.votes[group.head](molecules, row_a, row_b, group.hidden)
-        return votes

@@ -223,7 +223,7 @@ def test_degree_products_of_zero_and_one_are_scores_not_decisions() -> None:
     ("kind", "pairs", "options", "words"),
     [
         ("number", SOLUTIONS, {"include": ["degree"]}, "unknown baseline 'degree'"),
-        ("number", SOLUTIONS, {"include": ["morgan_hgb"]}, "needs fingerprints"),
+        ("number", SOLUTIONS, {"include": ["morgan_hgb"]}, "needs molecules"),
         ("binary", SOLUTIONS, {}, "label of row 1 is 3"),
         ("class", SOLUTIONS, {}, "label of row 5 is 2.5"),
         ("class", TYPES, {"include": ["morgan_hgb"]}, "unknown baseline 'morgan_hgb'"),

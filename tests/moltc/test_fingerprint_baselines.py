@@ -179,6 +179,21 @@ def test_similar_pairs_vote_without_training(kind: FamilyKind, metric: str, at_l
     assert (np.isfinite(found.prediction) == np.isin(pairs.split, ["valid", "test"])).all()
 
 
+def test_similar_pairs_see_what_molecules_are_made_of() -> None:
+    """Promise: molecules of one fingerprint and other atoms are told apart."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(MOLECULES, size=(2, 800))
+    carbon = random_molecule(1, rng)
+    kinds = [carbon._replace(atoms=np.full_like(carbon.atoms, number)) for number in (0, 1)]
+    graphs = joined([kinds[molecule % 2] for molecule in range(MOLECULES)])
+    graphs = graphs._replace(fingerprint=np.full((MOLECULES, 64), 15, np.uint8))
+    pairs = PairArrays(
+        a, b, ((a + b) % 2).astype(float), np.repeat(["train", "valid", "test"], [600, 100, 100])
+    )
+    found = naive_baselines("binary", pairs, graphs, resamples=5)["similar_pairs"]
+    assert found.metrics["test"]["auc_roc"].value > 0.99
+
+
 def test_similar_pairs_refuse_numbers() -> None:
     pairs, fingerprints = computed_pairs("number")
     with pytest.raises(ValueError, match="not on kind 'number'"):

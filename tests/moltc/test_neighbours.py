@@ -86,6 +86,12 @@ def test_environments_are_atoms_with_their_neighbours():
     assert not (salt * counts[:6]).any()
 
 
+def test_places_of_environments_stay_what_they_were():
+    """Promise: saved counts can be read, so another hash is another format of models."""
+    counts = of_smiles("CCO", "C1CC1", "[Na+].[Cl-]").counts
+    assert [np.flatnonzero(row).tolist() for row in counts] == [[194, 196, 239], [383], [10, 16]]
+
+
 def test_environments_of_a_long_chain_are_counted_to_255():
     (counts,) = of_smiles("C" * 200 + "O" + "C" * 200).counts
     assert counts.max() == 255
@@ -176,6 +182,8 @@ def test_room_is_made_for_the_pairs_of_a_checkpoint():
     other.remember(molecules, *(column[:3] for column in training))
     state = {f"votes.{name}": tensor for name, tensor in trained.state_dict().items()}
     other.make_room_for(state, "elsewhere.")
+    without_counts = {name: tensor for name, tensor in state.items() if not name.endswith("counts")}
+    other.make_room_for(without_counts, "votes.")  # of an older version; loading it says what is missing
     assert len(other.partner) == 3
     other.make_room_for(state, "votes.")
     other.load_state_dict(trained.state_dict())
@@ -230,6 +238,8 @@ def test_pretraining_asks_for_no_votes(pairs):
     model.tower_losses(batch)["loss"].backward()
     with pytest.raises(RuntimeError, match="call remember"):
         model.losses(batch)
+    with pytest.raises(RuntimeError, match="call remember"):  # answers have them
+        model.eval().tower_losses(batch)
 
 
 def test_saved_models_keep_the_pairs_that_vote(pairs, tmp_path):
