@@ -236,7 +236,7 @@ def baseline_names(
     kind: FamilyKind, *, fingerprints: bool = False, slow: bool = False, single: bool = False
 ) -> tuple[str, ...]:
     """Baselines of a family kind: the instant ones, with ``fingerprints`` also the votes of similar pairs
-    (seconds), with ``slow`` also those that are trained on fingerprints (minutes).
+    (seconds to minutes), with ``slow`` also those that are trained on fingerprints (minutes).
 
     ``single`` leaves those out that look at two molecules; similar pairs vote on yes/no and classes only.
     Boosted trees are left out for classes: every round would grow one tree for each of them.
