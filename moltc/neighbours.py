@@ -10,7 +10,7 @@ fingerprints (which substructures they share) and the Ruzicka similarity of thei
 (the sum of minima over the sum of maxima: whether they are made of the same in the same amounts).
 
 Letters: n pairs, M molecules of a batch, T molecules of training, C answers, R distinct (molecule, answer),
-V votes, F fingerprint bits, E kinds of environments.
+V votes, F fingerprint bits, E places of environments.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PRIOR_SHARE = 0.02
 CELLS = 2**25
 """Weights of pairs by (molecule, answer) that are in memory at a time."""
 ENVIRONMENTS = 1024
-"""Kinds E of atom environments. They are folded, as fingerprints are: about a tenth of those of drugs, rare
-ones, share a place."""
+"""Places E of kinds of atom environments. Kinds are folded, as fingerprints are: of the places that drugs use
+about a tenth are shared by two kinds."""
 _ELEMENT_HASH = torch.tensor([pow(7, element + 1, 2**31 - 1) for element in range(ATOM_DIMS[0])])
 """Powers of a generator of all residues, so that sums over a few neighbours do not meet; like
 ``_FOLDING``, part of what saved counts mean."""
