@@ -73,19 +73,18 @@ def similar_pairs(kind: FamilyKind, pairs: PairArrays, graphs: GraphArrays, *, t
     label = torch.from_numpy(pairs.label).long()
     objective = _OBJECTIVES[kind](pairs)
 
-    def voters(sharpness: float) -> NeighbourVotes:
-        votes = NeighbourVotes(objective.outputs, kind == "binary", sharpness)
-        votes.remember(molecules, first[train], second[train], label[train])
-        return votes
+    votes = NeighbourVotes(objective.outputs, kind == "binary", SHARPNESS[0])
+    votes.remember(molecules, first[train], second[train], label[train])
 
-    def ask(votes: NeighbourVotes, rows: NDArray[np.integer]) -> Tensor:
+    def ask(sharpness: float, rows: NDArray[np.integer]) -> Tensor:
+        votes.sharpness = sharpness
         output: Tensor = votes(molecules, first[rows], second[rows])
         return output
 
     with _torch_threads(threads):
-        best = max(SHARPNESS, key=lambda sharpness: objective.gain(ask(voters(sharpness), valid), valid))
+        best = max(SHARPNESS, key=lambda sharpness: objective.gain(ask(sharpness, valid), valid))
         wanted = np.flatnonzero(np.isin(pairs.split, SCORED_SPLITS))
-        found = objective.prediction(ask(voters(best), wanted))
+        found = objective.prediction(ask(best, wanted))
     prediction = np.full((len(pairs.label), *found.shape[1:]), np.nan)
     prediction[wanted] = found
     return prediction
